@@ -1,0 +1,20 @@
+//! The nouns of Hulse: names, identities, limits, status codes, and the byte layout of an entry.
+//!
+//! Everything else is built on this crate, so it depends on nothing that could do I/O, tell the
+//! time or roll a die: it is `no_std`, has no unsafe code, and every function in it is pure.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod batch;
+pub mod entry;
+pub mod ids;
+pub mod limits;
+pub mod names;
+pub mod status;
+
+pub use entry::{Entry, EntryDraft, EntryError, EntryHeader, PayloadFormat};
+pub use ids::{GroupId, MessageId, Offset, ParseIdError, PartitionId, Position, ProducerId, Term};
+pub use names::{NameError, ProducerName, SubscriptionName, TopicName};
+pub use status::{Fault, Status};

@@ -1,0 +1,119 @@
+//! Every limit of the system, in one place, with the relations between them asserted when the
+//! crate is compiled.
+//!
+//! A limit that a user meets is listed in `docs/operations.md`.
+
+/// The largest message payload that a producer may send, in bytes (5 MiB).
+pub const MESSAGE_BYTES_MAX: usize = 5 * 1024 * 1024;
+
+/// The largest payload of one entry (one message or one batch), in bytes. It leaves room for the
+/// per-message headers, keys and properties around the largest message.
+pub const ENTRY_PAYLOAD_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 64 * 1024;
+
+/// The most messages that one entry may hold.
+pub const ENTRY_MESSAGES_MAX: u32 = 65_536;
+
+/// The largest FlatBuffers control part of one frame, in bytes.
+pub const FRAME_CONTROL_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest frame, header included, in bytes.
+pub const FRAME_BYTES_MAX: usize = ENTRY_PAYLOAD_BYTES_MAX + FRAME_CONTROL_BYTES_MAX + 4096;
+
+/// The longest tenant, namespace or topic part of a topic's name, in bytes.
+pub const NAME_PART_BYTES_MAX: usize = 255;
+
+/// The longest subscription or producer name, in bytes.
+pub const CLIENT_NAME_BYTES_MAX: usize = 255;
+
+/// The longest key of a message, in bytes.
+pub const KEY_BYTES_MAX: usize = 4096;
+
+/// The most partitions of one topic.
+pub const TOPIC_PARTITIONS_MAX: u32 = 1024;
+
+/// The most producers and consumers together on one connection.
+pub const CONNECTION_STREAMS_MAX: usize = 1024;
+
+/// The most subscriptions of one partition.
+pub const PARTITION_SUBSCRIPTIONS_MAX: usize = 100_000;
+
+/// The most producer names that one partition remembers for deduplication. The one that has been
+/// silent for longest is forgotten first.
+pub const PARTITION_PRODUCERS_MAX: usize = 10_000;
+
+/// How many of a producer's newest (sequence, id) pairs are remembered, so that a retry gets its
+/// original id.
+pub const PRODUCER_RECENT_IDS: usize = 1_000;
+
+/// The smallest segment, in bytes: what an idle log costs on the disk.
+pub const SEGMENT_BYTES_MIN: u64 = 16 * 1024;
+
+/// The largest segment, in bytes. A segment is never larger, so a position in it fits in 32 bits.
+pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How many times larger the next segment is, until the largest.
+pub const SEGMENT_GROWTH: u64 = 4;
+
+/// The most terms whose entries may share one segment: its footer has room for this many.
+pub const SEGMENT_TERMS_MAX: usize = 64;
+
+/// Bytes that one core may hold which have been appended and not yet been synced, over all of its
+/// partitions. Producers are held back beyond it.
+pub const CORE_UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that one log may hold staged or unsynced before its producers are held back.
+pub const LOG_UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Staged bytes at which a log writes without waiting for the end of the round.
+pub const LOG_STAGED_BYTES_TARGET: usize = 64 * 1024;
+
+/// Bytes queued towards one connection beyond which nothing more is delivered to its consumers and
+/// no more of its requests are read.
+pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes queued towards all connections of one core beyond which nothing more is delivered.
+pub const CORE_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Requests of one connection that may be unanswered before no more of them are read.
+pub const CONNECTION_INFLIGHT_MAX: usize = 10_000;
+
+/// The most connections of one core.
+pub const CORE_CONNECTIONS_MAX: usize = 20_000;
+
+/// The most connections of one core that have not finished their handshake.
+pub const CORE_HANDSHAKES_MAX: usize = 1_000;
+
+/// How long a connection may take to finish its handshake, in milliseconds.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+
+/// The permits (messages) that one consumer may have outstanding.
+pub const CONSUMER_PERMITS_MAX: u32 = 1_000_000;
+
+/// How often a client sends something when it has nothing to say, in milliseconds.
+pub const BEACON_INTERVAL_MS: u32 = 100;
+
+/// How long a connection may be silent before its peer is held for dead, in milliseconds.
+pub const BEACON_TIMEOUT_MS: u32 = 1_000;
+
+/// The range in which a client may negotiate its time-out, in milliseconds.
+pub const BEACON_TIMEOUT_RANGE_MS: (u32, u32) = (200, 60_000);
+
+/// Retention when no policy says otherwise: what every subscription has acknowledged, or none
+/// wants, is kept this long, in milliseconds (7 days).
+pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How many replica groups a placement starts with, at the least.
+pub const PLACEMENT_GROUPS_MIN: u32 = 16;
+
+const _: () = assert!(MESSAGE_BYTES_MAX < ENTRY_PAYLOAD_BYTES_MAX);
+const _: () = assert!(ENTRY_PAYLOAD_BYTES_MAX < FRAME_BYTES_MAX);
+// The largest entry fits into a segment of the largest size with its footer.
+const _: () = assert!((ENTRY_PAYLOAD_BYTES_MAX as u64) < SEGMENT_BYTES_MAX / 4);
+const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(SEGMENT_BYTES_MIN.is_power_of_two() && SEGMENT_BYTES_MAX.is_power_of_two());
+const _: () = assert!(LOG_UNSYNCED_BYTES_MAX <= CORE_UNSYNCED_BYTES_MAX);
+const _: () = assert!(LOG_UNSYNCED_BYTES_MAX > FRAME_BYTES_MAX);
+const _: () = assert!(BEACON_INTERVAL_MS * 2 <= BEACON_TIMEOUT_MS);
+const _: () = assert!(BEACON_TIMEOUT_RANGE_MS.0 >= BEACON_INTERVAL_MS);
+// A message with the longest key fits into an entry.
+const _: () = assert!(MESSAGE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= ENTRY_PAYLOAD_BYTES_MAX);
