@@ -17,6 +17,7 @@
     unused_imports,
     unsafe_op_in_unsafe_fn
 )]
+#[rustfmt::skip] // byte for byte as the compiler wrote it
 mod hulse_generated;
 
 pub use hulse_generated::hulse::*;
