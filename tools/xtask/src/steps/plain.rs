@@ -1,0 +1,61 @@
+//! Steps that any machine with Rust and a C compiler can take.
+
+use super::Options;
+use crate::Failure;
+use crate::command::{cargo, run};
+use crate::fuzz::MANIFEST;
+
+/// The formatting of every package, the fuzz project included.
+pub(super) fn format(_: &Options) -> Result<(), Failure> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["fmt", "--manifest-path", MANIFEST, "--check"]))
+}
+
+/// This package's own tests: the rules about the repository.
+pub(super) fn structure(_: &Options) -> Result<(), Failure> {
+    run(cargo().args(["test", "--quiet", "--locked", "--package", "xtask"]))
+}
+
+/// Clippy on everything.
+pub(super) fn lint(_: &Options) -> Result<(), Failure> {
+    run(cargo()
+        .args([
+            "clippy",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--all-features",
+        ])
+        .args(["--", "--deny", "warnings"]))
+}
+
+/// Links inside the documentation.
+pub(super) fn rustdoc(_: &Options) -> Result<(), Failure> {
+    run(cargo()
+        .env("RUSTDOCFLAGS", "--deny rustdoc::broken_intra_doc_links")
+        .args([
+            "doc",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ]))
+}
+
+/// Unit, property and integration tests, one tiny run of each benchmark, and the examples in the
+/// documentation.
+pub(super) fn tests(options: &Options) -> Result<(), Failure> {
+    let test = |what: &str| {
+        let mut command = cargo();
+        command.env("HULSE_SEED", options.seed.to_string());
+        if options.long {
+            command.env("HULSE_LONG", "1");
+        }
+        command.args(["test", "--locked", "--workspace", what]);
+        command
+    };
+    run(&mut test("--all-targets"))?;
+    run(&mut test("--doc"))
+}
