@@ -1,0 +1,119 @@
+//! What a core publishes about itself for other threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_lite::future::or;
+
+use crate::ticker::Ticker;
+
+/// How often an idle core shows that it lives.
+pub(crate) const BEAT: Duration = Duration::from_millis(20);
+
+/// The life signs of one core. The core writes them, the watchdog and the metrics read them; all
+/// of it is atomic and nobody waits.
+#[derive(Debug)]
+pub struct CoreHealth {
+    core: usize,
+    beats: AtomicU64,
+    finished: AtomicBool,
+    busy_us: AtomicU64,
+    late_worst_us: AtomicU64,
+    silent_worst_us: AtomicU64,
+    poke: flume::Sender<()>,
+    poked: flume::Receiver<()>,
+}
+
+impl CoreHealth {
+    pub(crate) fn new(core: usize) -> Self {
+        let (poke, poked) = flume::bounded(1);
+        Self {
+            core,
+            beats: AtomicU64::new(0),
+            finished: AtomicBool::new(false),
+            busy_us: AtomicU64::new(0),
+            late_worst_us: AtomicU64::new(0),
+            silent_worst_us: AtomicU64::new(0),
+            poke,
+            poked,
+        }
+    }
+
+    /// The number of the core, from 0.
+    pub fn core(&self) -> usize {
+        self.core
+    }
+
+    /// How many life signs the core has given: 50 a second when it is well.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Whether the core's main future has returned.
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// The time that the core has spent running tasks and reaping completions since it started.
+    /// Waiting and spinning do not count.
+    pub fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy_us.load(Ordering::Relaxed))
+    }
+
+    /// The most by which a timer of the core was late since this was last asked (as measured on
+    /// the core by a 20 ms timer). The answer starts anew from zero, so one reader asks.
+    pub fn take_worst_lateness(&self) -> Duration {
+        Duration::from_micros(self.late_worst_us.swap(0, Ordering::Relaxed))
+    }
+
+    /// The longest silence of the core that the watchdog saw since this was last asked. The
+    /// answer starts anew from zero, so one reader asks.
+    pub fn take_worst_silence(&self) -> Duration {
+        Duration::from_micros(self.silent_worst_us.swap(0, Ordering::Relaxed))
+    }
+
+    pub(crate) fn finish(&self) {
+        self.finished.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_silence(&self, silent: Duration) {
+        self.silent_worst_us
+            .fetch_max(micros(silent), Ordering::Relaxed);
+    }
+
+    /// Wakes the core from outside: the wake writes its eventfd, which brings an executor back
+    /// that has parked with work left to do.
+    pub(crate) fn poke(&self) {
+        // One poke that waits is enough.
+        let _ = self.poke.try_send(());
+    }
+
+    /// The task of the core that gives its life signs, for as long as the core runs.
+    pub(crate) async fn pulse(&self) {
+        let mut ticker = Ticker::new(BEAT);
+        loop {
+            let due = ticker.due();
+            let poked = or(
+                async {
+                    ticker.tick().await;
+                    false
+                },
+                // This never disconnects: the sender is in self.
+                async { self.poked.recv_async().await.is_ok() },
+            )
+            .await;
+            self.beats.fetch_add(1, Ordering::Relaxed);
+            if !poked {
+                let late = Instant::now().saturating_duration_since(due);
+                self.late_worst_us
+                    .fetch_max(micros(late), Ordering::Relaxed);
+                let busy = glommio::executor().executor_stats().total_runtime();
+                self.busy_us.store(micros(busy), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,235 @@
+//! The directory that the broker keeps its data in.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Check, Outcome, human_bytes};
+
+const FREE_NEEDED: u64 = 64 << 20;
+const FREE_ADVISED: u64 = 1 << 30;
+
+/// A sync of 4 KiB that takes longer than this is worth a word.
+const SYNC_ADVISED: Duration = Duration::from_millis(20);
+
+/// How many times the sync is measured; the middle one counts.
+const SYNCS: usize = 5;
+
+/// Looks at the data directory: that it is there or can be made, that data can be written and
+/// made durable and how long that takes, the kind of file system, and the space left.
+///
+/// A directory that was not there is made for the test and removed again; nothing else is left
+/// behind either.
+pub fn check_data_dir(path: &Path) -> Vec<Check> {
+    let made = match make(path) {
+        Ok(made) => made,
+        Err(error) => return vec![judge_made(path, Err(error))],
+    };
+    let mut checks = vec![judge_made(path, Ok(!made.is_empty()))];
+    checks.push(judge_write(measure_sync(path)));
+    checks.push(judge_kind(
+        rustix::fs::statfs(path).map(|stat| magic(stat.f_type as u64)),
+    ));
+    checks.push(judge_free(
+        rustix::fs::statvfs(path).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize)),
+    ));
+    for directory in made {
+        // Deepest first; it is left if somebody has put something into it meanwhile.
+        let _ = fs::remove_dir(directory);
+    }
+    checks
+}
+
+/// Makes the directory with its parents and returns what was made, the deepest first.
+fn make(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let missing: Vec<PathBuf> = path
+        .ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .take_while(|ancestor| fs::symlink_metadata(ancestor).is_err())
+        .map(Path::to_path_buf)
+        .collect();
+    fs::create_dir_all(path)?;
+    if fs::metadata(path)?.is_dir() {
+        Ok(missing)
+    } else {
+        Err(io::Error::from(io::ErrorKind::NotADirectory))
+    }
+}
+
+fn judge_made(path: &Path, made: io::Result<bool>) -> Check {
+    let shown = path.display();
+    let check = Check::pass(
+        "data directory",
+        "a directory that is there or can be made",
+        "",
+    );
+    match made {
+        Ok(false) => Check {
+            found: format!("{shown}"),
+            ..check
+        },
+        Ok(true) => Check {
+            found: format!("{shown} can be made"),
+            ..check
+        },
+        Err(error) => Check {
+            found: format!("{shown}: {error}"),
+            ..check
+        }
+        .but(
+            Outcome::Fail,
+            format!("Make it with `mkdir -p {shown}`, or name another with `--data DIR`."),
+        ),
+    }
+}
+
+/// The middle time of a few 4 KiB writes with `fdatasync`.
+fn measure_sync(path: &Path) -> io::Result<Duration> {
+    let file_path = path.join(format!(".preflight-{}", std::process::id()));
+    let measured = measure_sync_of(&file_path);
+    let removed = fs::remove_file(&file_path);
+    let measured = measured?;
+    removed?;
+    Ok(measured)
+}
+
+fn measure_sync_of(file_path: &Path) -> io::Result<Duration> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(file_path)?;
+    let mut times = Vec::with_capacity(SYNCS);
+    for _ in 0..SYNCS {
+        let began = Instant::now();
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[SYNCS / 2])
+}
+
+fn judge_write(measured: io::Result<Duration>) -> Check {
+    let wanted = format!("4 KiB durable within {} ms", SYNC_ADVISED.as_millis());
+    let check = Check::pass("durable writes", wanted, "");
+    match measured {
+        Ok(time) => {
+            let check = Check {
+                found: format!("4 KiB durable in {} us", time.as_micros()),
+                ..check
+            };
+            if time <= SYNC_ADVISED {
+                return check;
+            }
+            check.but(
+                Outcome::Warn,
+                "Put the data on a faster disk with `--data DIR`; each acknowledgement of `disk` \
+                 waits for this.",
+            )
+        }
+        Err(error) => Check {
+            found: error.to_string(),
+            ..check
+        }
+        .but(
+            Outcome::Fail,
+            "Give this user the right to write there (`chown`), or name another directory with \
+             `--data DIR`.",
+        ),
+    }
+}
+
+/// What is known of a kind of file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    name: &'static str,
+    /// Why it is not the best choice, if it is not.
+    reason: Option<&'static str>,
+}
+
+/// The kind of a file system by its number in statfs(2).
+fn magic(number: u64) -> Kind {
+    const VOLATILE: Option<&str> = Some("its data is lost when the machine stops");
+    const LAYERED: Option<&str> =
+        Some("its data is lost with the container, and its writes are slow");
+    const REMOTE: Option<&str> = Some("its syncs are slow and its promises depend on the server");
+    const COPYING: Option<&str> =
+        Some("it copies what is overwritten, so segments written in advance gain nothing");
+    let (name, reason) = match number {
+        0xEF53 => ("ext4", None),
+        0x5846_5342 => ("xfs", None),
+        0xF2F5_2010 => ("f2fs", None),
+        0x9123_683E => ("btrfs", COPYING),
+        0x2FC1_2FC1 => ("zfs", COPYING),
+        0x0102_1994 => ("tmpfs", VOLATILE),
+        0x8584_58F6 => ("ramfs", VOLATILE),
+        0x794C_7630 => ("overlayfs", LAYERED),
+        0x6969 => ("nfs", REMOTE),
+        0xFF53_4D42 => ("cifs", REMOTE),
+        0xFE53_4D42 => ("smb", REMOTE),
+        0x0102_1997 => ("9p", REMOTE),
+        0x00C3_6400 => ("ceph", REMOTE),
+        0x6573_5546 => ("fuse", REMOTE),
+        _ => ("an unknown kind", Some("Hulse has not been tried on it")),
+    };
+    Kind { name, reason }
+}
+
+fn judge_kind(kind: Result<Kind, rustix::io::Errno>) -> Check {
+    let check = Check::pass("file system", "ext4 or xfs on a disk of this machine", "");
+    match kind {
+        Ok(Kind { name, reason: None }) => Check {
+            found: name.to_owned(),
+            ..check
+        },
+        Ok(Kind {
+            name,
+            reason: Some(reason),
+        }) => Check {
+            found: format!("{name}: {reason}"),
+            ..check
+        }
+        .but(
+            Outcome::Warn,
+            "Name a directory on ext4 or xfs with `--data DIR`; in a container, mount one \
+                 with `--volume`.",
+        ),
+        Err(errno) => Check {
+            found: errno.to_string(),
+            ..check
+        }
+        .but(Outcome::Warn, "See `stat -f` of the directory."),
+    }
+}
+
+fn judge_free(free: Result<u64, rustix::io::Errno>) -> Check {
+    let check = Check::pass(
+        "free space",
+        format!("{} or more", human_bytes(FREE_ADVISED)),
+        "",
+    );
+    let free = match free {
+        Ok(free) => free,
+        Err(errno) => {
+            return Check {
+                found: errno.to_string(),
+                ..check
+            }
+            .but(Outcome::Warn, "See `df` of the directory.");
+        }
+    };
+    let check = Check {
+        found: human_bytes(free),
+        ..check
+    };
+    let remedy = "Free some on that file system, or name another directory with `--data DIR`.";
+    if free < FREE_NEEDED {
+        check.but(Outcome::Fail, remedy)
+    } else if free < FREE_ADVISED {
+        check.but(Outcome::Warn, remedy)
+    } else {
+        check
+    }
+}
