@@ -1,0 +1,1 @@
+//! The rules of [`crate::store`], checked.
