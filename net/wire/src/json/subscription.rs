@@ -1,0 +1,56 @@
+//! Subscriptions and their consumers.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+/// The subscriptions of one topic.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubscriptionList {
+    /// Full name of the topic.
+    pub topic: String,
+    /// One description for each subscription and partition, by name, then partition.
+    pub subscriptions: Vec<SubscriptionDescription>,
+}
+
+/// One subscription of one partition.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubscriptionDescription {
+    /// Its name.
+    pub name: String,
+    /// How it shares its messages: `exclusive`, `failover`, `shared` or `key-shared`.
+    pub kind: String,
+    /// The partition's number within the topic; -1 for a topic without partitions.
+    pub partition: i32,
+    /// Everything before it is acknowledged, written `offset.index`.
+    pub mark: String,
+    /// Entries of the partition from the mark to the high watermark that are not wholly
+    /// acknowledged.
+    pub backlog_entries: u64,
+    /// Messages in them that are not acknowledged; absent when the broker has not counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backlog_messages: Option<u64>,
+    /// Ranges of messages above the mark that are acknowledged.
+    pub acknowledged_ranges: u64,
+    /// The consumers that are connected to this partition.
+    pub consumers: Vec<ConsumerDescription>,
+    /// T: consumers of the subscription divided by partitions of the topic.
+    pub partition_factor: f64,
+}
+
+/// One consumer that is connected.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConsumerDescription {
+    /// Its name for people.
+    pub name: String,
+    /// `host:port` that it comes from.
+    pub address: String,
+    /// Messages that may be delivered to it.
+    pub permits: u64,
+    /// Messages that were delivered to it and are not acknowledged.
+    pub unacknowledged_messages: u64,
+}
