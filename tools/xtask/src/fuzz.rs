@@ -26,6 +26,9 @@ const SEARCH_SECONDS: (u64, u64) = (60, 900);
 /// Memory that a target may take while it is searched, in MiB.
 const MEMORY_MIB: u64 = 2048;
 
+/// A target that is built without the instruments has fewer counters than this.
+const COUNTERS_MIN: u64 = 200;
+
 /// Coverage counters for libFuzzer, and its view of comparisons.
 const INSTRUMENT: &str = "-Cpasses=sancov-module \
      -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -123,7 +126,11 @@ fn search(target: &str, seconds: u64, seed: u64) -> Result<(), Failure> {
         .join(&triple)
         .join("release")
         .join(target);
-    run(program(binary)
+    // Its own words are many; the end of them is all that matters when nothing was found.
+    let log = repository::scratch(&format!("fuzz/{target}/log"));
+    let words =
+        fs::File::create(&log).map_err(|error| Failure(format!("{}: {error}.", log.display())))?;
+    let searched = run(program(binary)
         .arg(&corpus)
         .arg(&seeds)
         .arg(format!("-artifact_prefix={}", failed.display()))
@@ -136,7 +143,38 @@ fn search(target: &str, seconds: u64, seed: u64) -> Result<(), Failure> {
             "-max_len=65536",
             "-print_final_stats=1",
         ])
-        .args(["-verbosity=0"]))
+        .stderr(words));
+    let words = fs::read_to_string(&log)
+        .map_err(|error| Failure(format!("{}: {error}.", log.display())))?;
+    report(target, &words, searched.is_err());
+    searched.and_then(|()| match counters(&words) {
+        Some(count) if count >= COUNTERS_MIN => Ok(()),
+        count => Err(Failure(format!(
+            "{target} ran with {} coverage counters, so the code was not instrumented.",
+            count.unwrap_or(0)
+        ))),
+    })
+}
+
+/// Prints what a search said: its totals, or after a failure everything about that.
+fn report(target: &str, words: &str, failed: bool) {
+    let about_failure = |line: &&str| {
+        !line.starts_with('#') && !line.starts_with("INFO") && !line.contains("# Uses:")
+    };
+    let about_totals = |line: &&str| line.contains(" DONE ") || line.starts_with("stat::");
+    let lines = words.lines().filter(|line| match failed {
+        true => about_failure(line),
+        false => about_totals(line),
+    });
+    for line in lines {
+        println!("{target}: {line}");
+    }
+}
+
+/// How many places the instrumented code counts visits of.
+fn counters(words: &str) -> Option<u64> {
+    let (before, _) = words.split_once(" inline 8-bit counters)")?;
+    before.rsplit('(').next()?.parse().ok()
 }
 
 /// The program of the fuzz project that works without libFuzzer.
@@ -165,4 +203,25 @@ fn host() -> Result<String, Failure> {
     let line = text.lines().find_map(|line| line.strip_prefix("host: "));
     line.map(String::from)
         .ok_or_else(|| Failure::new("`rustc -vV` names no host."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_counters_is_read() {
+        let words = "INFO: Seed: 5\nINFO: Loaded 1 modules   (118 inline 8-bit counters): 118 [0x5";
+        assert_eq!(counters(words), Some(118));
+        assert_eq!(counters("INFO: Seed: 5"), None);
+    }
+
+    #[test]
+    fn an_unknown_target_is_refused() {
+        let failure = run_target("frame", 1, 1).unwrap_err();
+        assert_eq!(
+            failure.0,
+            "There is no fuzz target `frame`; there are: frames, recovery."
+        );
+    }
 }
