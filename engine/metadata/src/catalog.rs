@@ -6,7 +6,7 @@
 //! - A **topic** is created by one change, which carries the ids of its partitions. Before it, its
 //!   placement is made ready if it is new: the list of group ids first, then the groups, then the
 //!   mark that all are there.
-//! - A topic is deleted by one change as well, to [`TopicState::Deleting`](crate::records), which
+//! - A topic is deleted by one change as well, to [`Deleting`](crate::records::TopicState), which
 //!   cannot be taken back. Then a tombstone is written for every partition, then the record goes.
 //!   So no tombstone ever names a partition that is in use, and no partition is forgotten.
 //!
@@ -34,7 +34,7 @@ use crate::store::Store;
 use loads::Loads;
 
 pub use brokers::Registration;
-pub use error::{CatalogError, RegisterError, TopicError};
+pub use error::{CatalogError, RegisterError, Registered, TopicError};
 pub use install::{Installed, Reign, Reinstallation};
 pub use placing::{core_of, groups_of_placement};
 

@@ -114,7 +114,7 @@ impl EmbeddedStore {
     /// When another process holds it, it is of another format, is not the one last opened here,
     /// or cannot be read or written.
     pub fn open(dir: &Path, ids: &dyn Ids) -> Result<Self, OpenError> {
-        open::open(dir, ids)
+        open::open(dir, ids, Arc::new(Health::new()))
     }
 
     /// How often the store has been opened, this time included.
@@ -157,40 +157,62 @@ impl Shared {
     /// Tells a disk without room from a failure, and remembers the failure.
     fn judge(&self, error: &redb::Error) -> StoreError {
         if self.health.take_full() && self.health.failed().is_none() {
+            tracing::warn!(file = %self.file.display(), "no room for the metadata store to grow");
             return StoreError::Full;
         }
         self.health.fail(error.to_string());
-        StoreError::Failed {
-            reason: self.health.failed().unwrap_or_default(),
-        }
+        let reason = self.health.failed().unwrap_or_default();
+        tracing::error!(file = %self.file.display(), reason, "the metadata store failed");
+        StoreError::Failed { reason }
     }
 
     fn apply(&self, swaps: &[Swap]) -> Result<ManyOutcome, StoreError> {
         Swap::check(swaps, SWAPS_MAX)?;
-        let mut committing = false;
+        let mut committing = None;
         let result = self.with(|database, watchers| {
             let outcome = tables::apply(database, swaps, &mut committing)?;
             if let ManyOutcome::Applied { version } = outcome {
-                let events: Vec<Event> = swaps
-                    .iter()
-                    .map(|Swap { key, value, .. }| Event {
-                        key: key.clone(),
-                        version,
-                        value: value.clone(),
-                    })
-                    .collect();
-                watchers.tell(&events);
+                watchers.tell(&events(swaps, version));
             }
             Ok(outcome)
         });
-        match result {
+        match (result, committing) {
             // The commit may have reached the disk before it failed.
-            Err(StoreError::Failed { reason }) if committing => {
+            (Err(StoreError::Failed { reason }), Some(_)) => {
                 Ok(ManyOutcome::Indeterminate { reason })
             }
-            other => other,
+            (Err(StoreError::Full), Some(version)) => self.settle_full(swaps, version),
+            (result, _) => result,
         }
     }
+
+    /// A commit ran out of room: while it was prepared, or while it tidied up after itself. The
+    /// database, opened again, says which.
+    fn settle_full(&self, swaps: &[Swap], version: Version) -> Result<ManyOutcome, StoreError> {
+        let reached = self.with(|database, watchers| {
+            let reached = tables::version(database)? >= version;
+            if reached {
+                watchers.tell(&events(swaps, version));
+            }
+            Ok(reached)
+        });
+        match reached {
+            Ok(true) => Ok(ManyOutcome::Applied { version }),
+            Ok(false) => Err(StoreError::Full),
+            Err(error) => Ok(ManyOutcome::Indeterminate {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}
+
+fn events(swaps: &[Swap], version: Version) -> Vec<Event> {
+    let event = |swap: &Swap| Event {
+        key: swap.key.clone(),
+        version,
+        value: swap.value.clone(),
+    };
+    swaps.iter().map(event).collect()
 }
 
 impl Store for EmbeddedStore {

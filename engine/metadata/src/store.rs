@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 
+use hulse_model::Status;
+
 /// The random identity of a store, made at its first start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(pub u128);
@@ -223,6 +225,19 @@ pub enum StoreError {
         /// The store's limit.
         limit: usize,
     },
+}
+
+impl StoreError {
+    /// What a client is told.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Unavailable { .. } => Status::NotReady,
+            Self::Full => Status::DiskFull,
+            Self::Failed { .. } => Status::StorageFailed,
+            Self::Key { .. } | Self::ValueTooLarge { .. } | Self::Swaps { .. } => Status::Internal,
+        }
+    }
 }
 
 /// A configuration manager. The module's documentation lists the rules that it must keep.

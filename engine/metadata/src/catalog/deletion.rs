@@ -56,8 +56,6 @@ impl<S: Store> Catalog<S> {
     /// # Errors
     /// When the store does not answer.
     pub async fn pending_tombstones(&self) -> Result<Vec<TombstoneRecord>, CatalogError> {
-        // The tombstones are read before the topics: a partition that was named when the topics
-        // were read may only have lost its topic later, and then waits for the next call.
         for (key, found) in self.find_all::<TopicRecord>(key::TOPICS).await? {
             if found.record.state != TopicState::Active {
                 self.finish_deletion(&key, &found).await?;
@@ -67,6 +65,8 @@ impl<S: Store> Catalog<S> {
         if tombstones.is_empty() {
             return Ok(Vec::new());
         }
+        // Read after the tombstones, so that a deletion which is completed in between costs nothing
+        // but a wait: a partition that has lost its topic never gets one again.
         let topics = self.find_all::<TopicRecord>(key::TOPICS).await?;
         let named: BTreeSet<PartitionId> = topics
             .iter()

@@ -45,14 +45,7 @@ impl CatalogError {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Store(error) => match error {
-                StoreError::Unavailable { .. } => Status::NotReady,
-                StoreError::Full => Status::DiskFull,
-                StoreError::Failed { .. } => Status::StorageFailed,
-                StoreError::Key { .. }
-                | StoreError::ValueTooLarge { .. }
-                | StoreError::Swaps { .. } => Status::Internal,
-            },
+            Self::Store(error) => error.status(),
             Self::Indeterminate { .. } | Self::Contended { .. } | Self::NotRegistered { .. } => {
                 Status::NotReady
             }
@@ -230,7 +223,7 @@ pub enum TopicError {
         replicas: u32,
         /// The regions asked for.
         regions: Vec<String>,
-        /// How many brokers stand there, at the most as many as replicas can be dealt to.
+        /// How many brokers stand there.
         brokers: usize,
     },
     /// A minimum that the in-sync set cannot have.

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(test)]
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::backends::FileBackend;
@@ -19,7 +21,14 @@ pub(crate) struct Health {
     /// The first failure of any other kind: what is on the disk is not known any more.
     failed: Mutex<Option<String>>,
     /// The largest size that the file may have, in bytes.
+    #[cfg(test)]
     bytes_max: AtomicU64,
+    /// How often the file has been synced.
+    #[cfg(test)]
+    syncs: AtomicU64,
+    /// Whether the next sync fails.
+    #[cfg(test)]
+    sync_fails: AtomicBool,
 }
 
 impl Health {
@@ -27,7 +36,12 @@ impl Health {
         Self {
             full: AtomicBool::new(false),
             failed: Mutex::new(None),
+            #[cfg(test)]
             bytes_max: AtomicU64::new(u64::MAX),
+            #[cfg(test)]
+            syncs: AtomicU64::new(0),
+            #[cfg(test)]
+            sync_fails: AtomicBool::new(false),
         }
     }
 
@@ -53,6 +67,16 @@ impl Health {
     #[cfg(test)]
     pub(crate) fn limit(&self, bytes_max: u64) {
         self.bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fail_next_sync(&self) {
+        self.sync_fails.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
     }
 
     fn note<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
@@ -83,12 +107,13 @@ impl ReservingFile {
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
-        if len > self.health.bytes_max.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         let present = self.file.metadata()?.len();
         if len <= present {
             return Ok(());
+        }
+        #[cfg(test)]
+        if len > self.health.bytes_max.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), present, len - present) {
             // A file system without reservations: a full disk will fail a write instead.
@@ -96,6 +121,14 @@ impl ReservingFile {
             other => other.map_err(io::Error::from),
         }
     }
+}
+
+/// Whether a disk or a quota has no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 impl StorageBackend for ReservingFile {
@@ -110,7 +143,7 @@ impl StorageBackend for ReservingFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         match self.reserve(len) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(&error) => {
                 self.health.full.store(true, Ordering::Relaxed);
                 Err(error)
             }
@@ -122,6 +155,14 @@ impl StorageBackend for ReservingFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.health.sync_fails.swap(false, Ordering::Relaxed) {
+            return self
+                .health
+                .note("syncing", Err(io::Error::other("a test said so")));
+        }
+        #[cfg(test)]
+        self.health.syncs.fetch_add(1, Ordering::Relaxed);
         self.health.note("syncing", self.inner.sync_data())
     }
 

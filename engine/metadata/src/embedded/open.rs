@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::backend::Health;
+use redb::Database;
+
+use super::backend::{Health, is_full};
 use super::epoch::Epoch;
 use super::tables::{self, Facts};
 use super::{EmbeddedStore, OpenError, Shared, State};
@@ -20,7 +22,11 @@ const DATABASE_FILE: &str = "metadata.redb";
 const DATABASE_TEMPORARY: &str = "metadata.redb.new";
 const LOCK_FILE: &str = "metadata.lock";
 
-pub(super) fn open(dir: &Path, ids: &dyn Ids) -> Result<EmbeddedStore, OpenError> {
+pub(super) fn open(
+    dir: &Path,
+    ids: &dyn Ids,
+    health: Arc<Health>,
+) -> Result<EmbeddedStore, OpenError> {
     let io_error = |source: io::Error| OpenError::Io {
         dir: shown(dir),
         source,
@@ -31,7 +37,6 @@ pub(super) fn open(dir: &Path, ids: &dyn Ids) -> Result<EmbeddedStore, OpenError
     if !file.try_exists().map_err(io_error)? {
         create(dir, StoreId(ids.random()))?;
     }
-    let health = Arc::new(Health::new());
     let database = tables::open_file(&file, &health).map_err(|error| refuse(dir, error))?;
     let found = tables::facts(&database).map_err(|error| refuse(dir, error))?;
     let facts = found.ok_or_else(|| {
@@ -44,16 +49,8 @@ pub(super) fn open(dir: &Path, ids: &dyn Ids) -> Result<EmbeddedStore, OpenError
             found: facts.format,
         });
     }
-    let epoch = facts.epoch + 1;
     check_epoch(dir, facts)?;
-    // First the database, then the file: see the module `epoch`.
-    tables::set_epoch(&database, epoch).map_err(|error| refuse(dir, error))?;
-    Epoch {
-        store: facts.identity,
-        epoch,
-    }
-    .write(dir)
-    .map_err(io_error)?;
+    let (database, epoch) = raise_epoch(dir, &file, database, facts, &health)?;
     let state = State {
         database: Some(database),
         watchers: Watchers::default(),
@@ -175,4 +172,45 @@ fn check_epoch(dir: &Path, facts: Facts) -> Result<(), OpenError> {
 
 fn shown(dir: &Path) -> String {
     dir.display().to_string()
+}
+
+/// Raises the epoch, first in the database and then in the file. A disk without room keeps neither
+/// from being opened: the file may stay behind, and so may both.
+fn raise_epoch(
+    dir: &Path,
+    file: &Path,
+    database: Database,
+    facts: Facts,
+    health: &Arc<Health>,
+) -> Result<(Database, u64), OpenError> {
+    let Facts {
+        identity, epoch, ..
+    } = facts;
+    let epoch = epoch + 1;
+    match tables::set_epoch(&database, epoch) {
+        Ok(()) => {}
+        Err(_) if health.take_full() && health.failed().is_none() => {
+            tracing::warn!(dir = %dir.display(), "no room to raise the metadata store's epoch");
+            // The database refuses everything after a refused growth.
+            drop(database);
+            let again = tables::open_file(file, health).map_err(|error| refuse(dir, error))?;
+            return Ok((again, facts.epoch));
+        }
+        Err(error) => return Err(refuse(dir, error)),
+    }
+    match (Epoch {
+        store: identity,
+        epoch,
+    })
+    .write(dir)
+    {
+        Err(error) if is_full(&error) => {
+            tracing::warn!(dir = %dir.display(), "no room to write the metadata store's epoch");
+        }
+        other => other.map_err(|source| OpenError::Io {
+            dir: shown(dir),
+            source,
+        })?,
+    }
+    Ok((database, epoch))
 }

@@ -119,12 +119,21 @@ pub(super) fn list(
     Ok(found)
 }
 
-/// Makes the changes durably, all or none. `committing` is set once a failure leaves it open which
-/// of the two it was.
+/// The version of the latest change, 0 before the first.
+pub(super) fn version(database: &Database) -> Result<Version, redb::Error> {
+    let table = database.begin_read()?.open_table(FACTS)?;
+    let last = table.get(VERSION)?.map_or(0, |guard| guard.value());
+    Ok(Version(
+        u64::try_from(last).expect("a store has changed 2^64 times"),
+    ))
+}
+
+/// Makes the changes durably, all or none. `committing` tells their version as soon as a failure
+/// leaves it open which of the two it was.
 pub(super) fn apply(
     database: &Database,
     swaps: &[Swap],
-    committing: &mut bool,
+    committing: &mut Option<Version>,
 ) -> Result<ManyOutcome, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
@@ -155,7 +164,7 @@ pub(super) fn apply(
         }
         Version(version)
     };
-    *committing = true;
+    *committing = Some(version);
     transaction.commit()?;
     Ok(ManyOutcome::Applied { version })
 }

@@ -67,10 +67,6 @@ pub mod hex64 {
     ///
     /// # Errors
     /// When the serializer fails.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the signature is serde's"
-    )]
     pub fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&format_args!("{value:016x}"))
     }
