@@ -1918,6 +1918,7 @@ impl<'a> OpenProducer<'a> {
   pub const VT_PARTITION: ::flatbuffers::VOffsetT = 6;
   pub const VT_NAME: ::flatbuffers::VOffsetT = 8;
   pub const VT_EPOCH: ::flatbuffers::VOffsetT = 10;
+  pub const VT_TAKE_OVER: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1933,6 +1934,7 @@ impl<'a> OpenProducer<'a> {
     if let Some(x) = args.name { builder.add_name(x); }
     builder.add_partition(args.partition);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_take_over(args.take_over);
     builder.finish()
   }
 
@@ -1965,6 +1967,13 @@ impl<'a> OpenProducer<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(OpenProducer::VT_EPOCH, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn take_over(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(OpenProducer::VT_TAKE_OVER, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for OpenProducer<'_> {
@@ -1977,6 +1986,7 @@ impl ::flatbuffers::Verifiable for OpenProducer<'_> {
      .visit_field::<i32>("partition", Self::VT_PARTITION, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, false)?
      .visit_field::<u64>("epoch", Self::VT_EPOCH, false)?
+     .visit_field::<bool>("take_over", Self::VT_TAKE_OVER, false)?
      .finish();
     Ok(())
   }
@@ -1986,6 +1996,7 @@ pub struct OpenProducerArgs<'a> {
     pub partition: i32,
     pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub epoch: u64,
+    pub take_over: bool,
 }
 impl<'a> Default for OpenProducerArgs<'a> {
   #[inline]
@@ -1995,6 +2006,7 @@ impl<'a> Default for OpenProducerArgs<'a> {
       partition: 0,
       name: None,
       epoch: 0,
+      take_over: false,
     }
   }
 }
@@ -2021,6 +2033,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> OpenProducerBuilder<'a, 'b, A
     self.fbb_.push_slot::<u64>(OpenProducer::VT_EPOCH, epoch, 0);
   }
   #[inline]
+  pub fn add_take_over(&mut self, take_over: bool) {
+    self.fbb_.push_slot::<bool>(OpenProducer::VT_TAKE_OVER, take_over, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> OpenProducerBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     OpenProducerBuilder {
@@ -2042,6 +2058,7 @@ impl ::core::fmt::Debug for OpenProducer<'_> {
       ds.field("partition", &self.partition());
       ds.field("name", &self.name());
       ds.field("epoch", &self.epoch());
+      ds.field("take_over", &self.take_over());
       ds.finish()
   }
 }
@@ -2066,6 +2083,7 @@ impl<'a> ProducerOpened<'a> {
   pub const VT_LAST_SEQUENCE: ::flatbuffers::VOffsetT = 8;
   pub const VT_LAST_TERM: ::flatbuffers::VOffsetT = 10;
   pub const VT_LAST_OFFSET: ::flatbuffers::VOffsetT = 12;
+  pub const VT_EPOCH: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2077,6 +2095,7 @@ impl<'a> ProducerOpened<'a> {
     args: &'args ProducerOpenedArgs<'args>
   ) -> ::flatbuffers::WIPOffset<ProducerOpened<'bldr>> {
     let mut builder = ProducerOpenedBuilder::new(_fbb);
+    builder.add_epoch(args.epoch);
     builder.add_last_offset(args.last_offset);
     builder.add_last_term(args.last_term);
     builder.add_last_sequence(args.last_sequence);
@@ -2121,6 +2140,13 @@ impl<'a> ProducerOpened<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(ProducerOpened::VT_LAST_OFFSET, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn epoch(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ProducerOpened::VT_EPOCH, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ProducerOpened<'_> {
@@ -2134,6 +2160,7 @@ impl ::flatbuffers::Verifiable for ProducerOpened<'_> {
      .visit_field::<u64>("last_sequence", Self::VT_LAST_SEQUENCE, false)?
      .visit_field::<u64>("last_term", Self::VT_LAST_TERM, false)?
      .visit_field::<u64>("last_offset", Self::VT_LAST_OFFSET, false)?
+     .visit_field::<u64>("epoch", Self::VT_EPOCH, false)?
      .finish();
     Ok(())
   }
@@ -2144,6 +2171,7 @@ pub struct ProducerOpenedArgs<'a> {
     pub last_sequence: u64,
     pub last_term: u64,
     pub last_offset: u64,
+    pub epoch: u64,
 }
 impl<'a> Default for ProducerOpenedArgs<'a> {
   #[inline]
@@ -2154,6 +2182,7 @@ impl<'a> Default for ProducerOpenedArgs<'a> {
       last_sequence: 0,
       last_term: 0,
       last_offset: 0,
+      epoch: 0,
     }
   }
 }
@@ -2184,6 +2213,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ProducerOpenedBuilder<'a, 'b,
     self.fbb_.push_slot::<u64>(ProducerOpened::VT_LAST_OFFSET, last_offset, 0);
   }
   #[inline]
+  pub fn add_epoch(&mut self, epoch: u64) {
+    self.fbb_.push_slot::<u64>(ProducerOpened::VT_EPOCH, epoch, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ProducerOpenedBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ProducerOpenedBuilder {
@@ -2206,6 +2239,7 @@ impl ::core::fmt::Debug for ProducerOpened<'_> {
       ds.field("last_sequence", &self.last_sequence());
       ds.field("last_term", &self.last_term());
       ds.field("last_offset", &self.last_offset());
+      ds.field("epoch", &self.epoch());
       ds.finish()
   }
 }

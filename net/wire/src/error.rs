@@ -27,10 +27,12 @@ pub enum FrameError {
         bytes: u32,
     },
     /// The stated length is over the limit.
-    #[error("a frame of {bytes} bytes is over the limit of {FRAME_BYTES_MAX}")]
+    #[error("a frame of {bytes} bytes is over the limit of {limit}")]
     Oversized {
         /// The stated length.
         bytes: u32,
+        /// The limit that it broke.
+        limit: usize,
     },
     /// The header's bytes are not the ones that were sent.
     #[error("the header's checksum is {actual:08x}, stated is {stated:08x}")]
@@ -71,8 +73,8 @@ pub enum FrameError {
         /// What the bytes give.
         actual: u32,
     },
-    /// A kind that this side does not send, or nobody yet.
-    #[error("{kind} may not come from this side")]
+    /// A kind that this side does not send, nobody sends yet, or that is not the first.
+    #[error("{kind} may not come here")]
     Unexpected {
         /// The kind.
         kind: Kind,
@@ -93,7 +95,7 @@ pub enum FrameError {
         /// The kind.
         kind: Kind,
         /// Length of the control part.
-        bytes: usize,
+        bytes: u32,
     },
     /// A payload where the kind has none.
     #[error("{kind} has no payload, yet {bytes} bytes came")]
@@ -101,7 +103,7 @@ pub enum FrameError {
         /// The kind.
         kind: Kind,
         /// Length of the payload.
-        bytes: usize,
+        bytes: u32,
     },
     /// The control part is no FlatBuffers table of the kind.
     #[error("the control part of {kind} is no table: {fault}")]

@@ -26,6 +26,10 @@ pub const MAGIC: [u8; 4] = *b"HULS";
 /// Length of a frame's header, in bytes.
 pub const FRAME_HEADER_BYTES: usize = 32;
 
+/// The longest HELLO frame, in bytes: more than this is not held for a peer that has not introduced
+/// itself.
+pub const HELLO_FRAME_BYTES_MAX: usize = 4096;
+
 /// Where the checksum of the header stands: it covers everything before.
 const HEADER_CRC_AT: usize = 24;
 
@@ -51,7 +55,8 @@ impl FrameHeader {
     ///
     /// # Errors
     /// In this order: the length out of its bounds, the checksum, the control part out of its
-    /// bounds, flags, an unknown kind.
+    /// bounds, flags, an unknown kind, a part that the kind has not. So nothing is ever awaited
+    /// that would be refused when it came.
     pub fn decode(buf: &[u8]) -> Result<Option<Self>, FrameError> {
         let Some(bytes) = buf.first_chunk::<FRAME_HEADER_BYTES>() else {
             return Ok(None);
@@ -61,7 +66,12 @@ impl FrameHeader {
             0 => return Err(FrameError::ZeroLength),
             1..FRAME_HEADER_BYTES => return Err(FrameError::TooShort { bytes: length }),
             FRAME_HEADER_BYTES..=FRAME_BYTES_MAX => {}
-            _ => return Err(FrameError::Oversized { bytes: length }),
+            _ => {
+                return Err(FrameError::Oversized {
+                    bytes: length,
+                    limit: FRAME_BYTES_MAX,
+                });
+            }
         }
         let stated = u32_at(bytes, HEADER_CRC_AT);
         let actual = crc32fast::hash(&bytes[..HEADER_CRC_AT]);
@@ -88,6 +98,18 @@ impl FrameHeader {
         }
         let code = u16_at(bytes, 4);
         let kind = Kind::from_code(code).ok_or(FrameError::UnknownKind { code })?;
+        if kind.table().is_none() && control_bytes > 0 {
+            return Err(FrameError::UnexpectedControl {
+                kind,
+                bytes: control_bytes,
+            });
+        }
+        if !kind.has_payload() && body > control_bytes {
+            return Err(FrameError::UnexpectedPayload {
+                kind,
+                bytes: body - control_bytes,
+            });
+        }
         Ok(Some(Self {
             length,
             kind,
@@ -129,8 +151,8 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// Checks what is the same for every kind: that it comes from the right side, carries a stream
-    /// and a correlation id that it may, and has no part that its kind has not.
+    /// Checks what is the same for every kind: that it comes from the right side, and carries a
+    /// stream and a correlation id that it may.
     pub(crate) fn check(&self, direction: Direction) -> Result<(), FrameError> {
         let kind = self.kind;
         if kind.direction() != direction {
@@ -142,18 +164,6 @@ impl Frame<'_> {
                 kind,
                 stream,
                 correlation,
-            });
-        }
-        if kind.table().is_none() && !self.control.is_empty() {
-            return Err(FrameError::UnexpectedControl {
-                kind,
-                bytes: self.control.len(),
-            });
-        }
-        if !kind.has_payload() && !self.payload.is_empty() {
-            return Err(FrameError::UnexpectedPayload {
-                kind,
-                bytes: self.payload.len(),
             });
         }
         Ok(())
@@ -177,9 +187,35 @@ impl Frame<'_> {
 /// # Errors
 /// When the bytes are no frame. The connection they came from cannot be read on.
 pub fn decode_frame(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
+    match FrameHeader::decode(buf)? {
+        Some(header) => cut(buf, &header),
+        None => Ok(None),
+    }
+}
+
+/// Cuts the first frame of a connection out of `buf`, as [`decode_frame`] does: it must be a HELLO
+/// of at most [`HELLO_FRAME_BYTES_MAX`] bytes. Anything else is refused by its header alone, so a
+/// peer that has not introduced itself makes a broker hold no more than that.
+///
+/// # Errors
+/// When the bytes are no frame or not that one.
+pub fn decode_hello(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
     let Some(header) = FrameHeader::decode(buf)? else {
         return Ok(None);
     };
+    if header.kind != Kind::Hello {
+        return Err(FrameError::Unexpected { kind: header.kind });
+    }
+    if header.length as usize > HELLO_FRAME_BYTES_MAX {
+        return Err(FrameError::Oversized {
+            bytes: header.length,
+            limit: HELLO_FRAME_BYTES_MAX,
+        });
+    }
+    cut(buf, &header)
+}
+
+fn cut<'a>(buf: &'a [u8], header: &FrameHeader) -> Result<Option<(Frame<'a>, usize)>, FrameError> {
     let length = header.length as usize;
     let Some(body) = buf.get(FRAME_HEADER_BYTES..length) else {
         return Ok(None);

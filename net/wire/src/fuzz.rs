@@ -38,17 +38,26 @@ pub fn fuzz_frames(bytes: &[u8]) {
 /// choose, and whose body are the others.
 fn frame_around(bytes: &[u8]) -> Option<Vec<u8>> {
     let ([kind, address, split_low, split_high], body) = bytes.split_first_chunk::<4>()?;
+    if body.len() > FRAME_CONTROL_BYTES_MAX {
+        return None;
+    }
     let kind = Kind::ALL[usize::from(*kind) % Kind::ALL.len()];
     let split = usize::from(u16::from_le_bytes([*split_low, *split_high]));
-    let control_bytes = match kind.has_payload() {
-        true => split.min(body.len()),
-        false => body.len(),
+    let control_bytes = match (kind.table().is_some(), kind.has_payload()) {
+        (true, true) => split.min(body.len()),
+        (true, false) => body.len(),
+        (false, _) => 0,
+    };
+    let body = if kind.has_payload() {
+        body
+    } else {
+        &body[..control_bytes]
     };
     let header = FrameHeader {
         length: u32::try_from(FRAME_HEADER_BYTES + body.len()).ok()?,
         kind,
         stream: u32::from(address & 1),
-        control_bytes: u32::try_from(control_bytes.min(FRAME_CONTROL_BYTES_MAX)).ok()?,
+        control_bytes: u32::try_from(control_bytes).ok()?,
         correlation: u64::from(address >> 1 & 1),
         body_crc: crc32fast::hash(body),
     };

@@ -40,7 +40,8 @@ pub use deliver::Deliver;
 pub use encoder::FrameEncoder;
 pub use error::{EncodeError, FrameError};
 pub use frame::{
-    FRAME_HEADER_BYTES, Frame, FrameHeader, MAGIC, check_opening, decode_frame, needed,
+    FRAME_HEADER_BYTES, Frame, FrameHeader, HELLO_FRAME_BYTES_MAX, MAGIC, check_opening,
+    decode_frame, decode_hello, needed,
 };
 pub use fuzz::fuzz_frames;
 pub use hello::{Beacons, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Welcome};

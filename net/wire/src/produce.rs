@@ -25,8 +25,11 @@ pub struct OpenProducer {
     pub partition: i32,
     /// The name by which retries are recognised; `None`: the broker chooses one.
     pub name: Option<ProducerName>,
-    /// Counts this client's openings of this name; a higher one takes over.
-    pub epoch: u64,
+    /// Counts the openings of this name: a higher one than the last takes over, a lower one is
+    /// fenced. `None` takes over in any case, and the broker gives the next epoch: what a client
+    /// does that has just started. When it opens the name again it states the epoch that it was
+    /// given, so that it does not push out who came after it.
+    pub epoch: Option<u64>,
 }
 
 impl OpenProducer {
@@ -41,7 +44,8 @@ impl OpenProducer {
             topic: Some(topic),
             partition: self.partition,
             name,
-            epoch: self.epoch,
+            epoch: self.epoch.unwrap_or_default(),
+            take_over: self.epoch.is_none(),
         };
         let table = schema::OpenProducer::create(builder, &args);
         builder.finish_minimal(table);
@@ -59,7 +63,7 @@ impl OpenProducer {
             topic: name("topic", table.topic())?,
             partition: table.partition(),
             name: optional_name("name", table.name())?,
-            epoch: table.epoch(),
+            epoch: (!table.take_over()).then_some(table.epoch()),
         })
     }
 }
@@ -80,6 +84,8 @@ pub struct LastStored {
 pub struct ProducerOpened {
     /// The producer's name: the one asked for, or the broker's choice.
     pub name: ProducerName,
+    /// The epoch of this opening.
+    pub epoch: u64,
     /// The newest message stored under this name; `None` when there is none.
     pub last: Option<LastStored>,
 }
@@ -93,6 +99,7 @@ impl ProducerOpened {
             last_sequence: self.last.map_or(0, |last| last.sequence),
             last_term: self.last.map_or(0, |last| last.term.0),
             last_offset: self.last.map_or(0, |last| last.offset.0),
+            epoch: self.epoch,
         };
         let table = schema::ProducerOpened::create(builder, &args);
         builder.finish_minimal(table);
@@ -107,7 +114,11 @@ impl ProducerOpened {
             term: Term(table.last_term()),
             offset: Offset(table.last_offset()),
         });
-        Ok(Self { name, last })
+        Ok(Self {
+            name,
+            epoch: table.epoch(),
+            last,
+        })
     }
 }
 
