@@ -71,7 +71,7 @@ impl RecentIds {
         };
         self.entries -= 1;
         run.entries -= 1;
-        run.sequence += u64::from(run.messages);
+        run.sequence = run.sequence.saturating_add(u64::from(run.messages));
         run.offset += 1;
         if run.entries == 0 {
             self.runs.pop_front();
@@ -128,7 +128,11 @@ impl RecentIds {
         let entries = self.entries.saturating_add(run.entries as usize);
         let possible = run.messages > 0
             && run.entries > 0
-            && run.offset.checked_add(u64::from(run.entries)).is_some();
+            && run.offset.checked_add(u64::from(run.entries)).is_some()
+            && run
+                .sequence
+                .checked_add(u64::from(run.messages) * u64::from(run.entries))
+                .is_some();
         if !rising || !possible || entries > PRODUCER_RECENT_IDS {
             return false;
         }

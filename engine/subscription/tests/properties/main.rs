@@ -1,0 +1,13 @@
+//! Properties of the partition's state and of the dispatchers, against models that are too simple
+//! to be wrong. A failing case is printed with its seed and kept beside this file.
+
+#[cfg(test)]
+mod cursor_model;
+#[cfg(test)]
+mod exclusive_worlds;
+#[cfg(test)]
+mod fold;
+#[cfg(test)]
+mod hostile_bytes;
+#[cfg(test)]
+mod producer_model;
