@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn the_table_shows_units() {
         let expected = "| limit | value | meaning |\n|---|---|---|\n\
-                        | `A_BYTES` | 5 MiB | The first, in bytes. |\n\
+                        | `A_BYTES` | 5 MiB | The first. |\n\
                         | `B_BYTES` | 5121 KiB | B. |\n\
                         | `C_MS` | 200 ms to 60 s | C. |\n\
                         | `D` | 7 | D. |\n";
