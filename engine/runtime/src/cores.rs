@@ -80,33 +80,52 @@ impl<E: Send + 'static> Cores<E> {
             stop: config.stop.clone(),
             running: 0,
         };
-        for core in 0..config.cores {
-            let health = Arc::new(CoreHealth::new(core));
-            let seat = Seat {
+        let mut seats = cpus
+            .iter()
+            .take(config.cores)
+            .enumerate()
+            .map(|(core, cpu)| Seat {
                 core,
-                cpu: config.pin.then(|| cpus[core]),
+                cpu: config.pin.then_some(*cpu),
                 config: config.clone(),
-                health: health.clone(),
+                health: Arc::new(CoreHealth::new(core)),
                 report: report.clone(),
                 allowed: allowed.clone(),
-            };
-            let body = make(core);
-            // When a thread cannot be had, the return drops `go`, and the earlier cores end.
-            let thread = thread::Builder::new()
-                .name(format!("hulse-core-{core}"))
-                .spawn(move || seat.run(body))
-                .map_err(|source| StartError::Thread { core, source })?;
-            cores.threads.push(Some(thread));
-            cores.health.push(health);
+            });
+        let seated = seats.try_for_each(|seat| {
+            let body = make(seat.core);
+            cores.seat(seat, body)
+        });
+        if let Err(error) = seated.and_then(|()| cores.await_ready()) {
+            // The cores that are ready wait for a word that now never comes, and end.
+            drop(go);
+            for thread in cores.threads.drain(..).flatten() {
+                let _ = thread.join();
+            }
+            return Err(error);
         }
-        drop(report);
-        cores.await_ready()?;
         for _ in 0..config.cores {
             // Every core holds a receiver until it has got its word.
             let _ = go.send(());
         }
         cores.running = config.cores;
         Ok(cores)
+    }
+
+    fn seat<G, F>(&mut self, seat: Seat<E>, body: G) -> Result<(), StartError>
+    where
+        G: FnOnce(CoreContext) -> F + Send + 'static,
+        F: Future<Output = Result<(), E>> + 'static,
+    {
+        let core = seat.core;
+        let health = seat.health.clone();
+        let thread = thread::Builder::new()
+            .name(format!("hulse-core-{core}"))
+            .spawn(move || seat.run(body))
+            .map_err(|source| StartError::Thread { core, source })?;
+        self.threads.push(Some(thread));
+        self.health.push(health);
+        Ok(())
     }
 
     /// Waits until every core has said that its executor runs, or one that it does not.

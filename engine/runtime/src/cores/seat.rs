@@ -11,7 +11,7 @@ use super::{CoreContext, CoreError, CoresConfig, StartError};
 use crate::blocking::caught;
 use crate::flag::LocalFlag;
 use crate::health::CoreHealth;
-use crate::task::{sleep, spawn};
+use crate::task::{sleep, spawn, spawn_handle};
 
 /// What a core's thread tells the one who started it.
 pub(super) enum Report<E> {
@@ -113,7 +113,10 @@ impl<E: Send + 'static> Seat<E> {
         });
         let health = self.health;
         spawn(async move { health.pulse().await });
-        Some(body(context).await)
+        // The core's work is a task of its own. The executor keeps a handle to this future until
+        // its end, and a waker of it that another thread drops at that moment would be used after
+        // it is freed; so nothing of the core's work ever holds one.
+        Some(spawn_handle(body(context)).await)
     }
 }
 
