@@ -68,8 +68,11 @@ pub fn table(source: &str) -> String {
             .map(|value| shown(&limit.name, *value))
             .collect();
         let (name, value) = (&limit.name, values.join(" to "));
+        // The value's column has the unit.
         let about = limit
             .about
+            .replace(", in bytes", "")
+            .replace(", in milliseconds", "")
             .replace('|', "\\|")
             .replace("[`", "`")
             .replace("`]", "`");
