@@ -4,6 +4,8 @@ mod bare;
 mod plain;
 mod system;
 
+use std::process::Command;
+
 use crate::{Failure, codegen, fuzz};
 
 /// What holds for a whole run.
@@ -13,6 +15,21 @@ pub struct Options {
     pub long: bool,
     /// Where everything random in this run begins.
     pub seed: u64,
+}
+
+impl Options {
+    /// Hands seed and length to the tests that the command runs. `HULSE_SEED` is for our own
+    /// generators; proptest has a name of its own for the same thing.
+    fn hand_to(self, command: &mut Command) -> &mut Command {
+        let seed = self.seed.to_string();
+        command
+            .env("HULSE_SEED", &seed)
+            .env("PROPTEST_RNG_SEED", &seed);
+        if self.long {
+            command.env("HULSE_LONG", "1");
+        }
+        command
+    }
 }
 
 /// What a step needs of the machine.

@@ -96,10 +96,10 @@ pub fn run(steps: &[&Step], options: &Options) -> Result<(), Failure> {
     for (name, seconds) in &times {
         println!("{name:<12} {seconds:>7.1} s");
     }
+    let (count, seconds) = (times.len(), started.elapsed().as_secs_f64());
     println!(
-        "All {} steps passed in {:.1} s.",
-        times.len(),
-        started.elapsed().as_secs_f64()
+        "{count} of {count} steps passed in {seconds:.1} s (HULSE_SEED={})",
+        options.seed
     );
     Ok(())
 }

@@ -47,15 +47,10 @@ pub(super) fn rustdoc(_: &Options) -> Result<(), Failure> {
 /// Unit, property and integration tests, one tiny run of each benchmark, and the examples in the
 /// documentation.
 pub(super) fn tests(options: &Options) -> Result<(), Failure> {
-    let test = |what: &str| {
-        let mut command = cargo();
-        command.env("HULSE_SEED", options.seed.to_string());
-        if options.long {
-            command.env("HULSE_LONG", "1");
-        }
-        command.args(["test", "--locked", "--workspace", what]);
-        command
-    };
-    run(&mut test("--all-targets"))?;
-    run(&mut test("--doc"))
+    for what in ["--all-targets", "--doc"] {
+        run(options
+            .hand_to(&mut cargo())
+            .args(["test", "--locked", "--workspace", what]))?;
+    }
+    Ok(())
 }

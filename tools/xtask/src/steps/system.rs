@@ -15,12 +15,8 @@ pub(super) fn tests(options: &Options) -> Result<(), Failure> {
         "--package",
         "hulse",
     ]))?;
-    let mut command = cargo();
-    command.env("HULSE_SEED", options.seed.to_string());
-    if options.long {
-        command.env("HULSE_LONG", "1");
-    }
-    run(command
+    run(options
+        .hand_to(&mut cargo())
         .args(["test", "--locked", "--release", "--package", "hulse-tests"])
         .args(["--features", "system"]))
 }
