@@ -259,3 +259,6 @@ impl Store for EmbeddedStore {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

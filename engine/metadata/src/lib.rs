@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalog;
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod embedded;
 pub mod ids;
