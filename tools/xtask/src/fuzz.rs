@@ -6,6 +6,8 @@
 //! stable compiler takes, given by [`INSTRUMENT`].
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 use crate::command::{Failure, cargo, output, program, run, works};
 use crate::steps::Options;
@@ -37,11 +39,12 @@ const INSTRUMENT: &str = "-Cpasses=sancov-module \
      -Cllvm-args=-sanitizer-coverage-trace-compares \
      --cfg fuzzing";
 
-/// Feeds every target its seeds and random changes of them.
+/// Feeds every target its seeds and random changes of them, after the fuzz project's own tests.
 ///
 /// # Errors
 /// When a target fails; the input is then in a file that is named.
 pub fn replay(options: &Options) -> Result<(), Failure> {
+    run(inside().args(["test", "--quiet", "--locked", "--manifest-path", MANIFEST]))?;
     let runs = if options.long {
         REPLAY_RUNS * 20
     } else {
@@ -93,9 +96,8 @@ fn search(target: &str, seconds: u64, seed: u64) -> Result<(), Failure> {
     let triple = host()?;
     // Naming the target triple keeps build scripts and macros, which run on their own, free of the
     // instruments.
-    run(cargo()
+    run(inside()
         .env("RUSTFLAGS", INSTRUMENT)
-        .env("CARGO_TARGET_DIR", target_directory())
         .args([
             "build",
             "--quiet",
@@ -178,22 +180,22 @@ fn counters(words: &str) -> Option<u64> {
 }
 
 /// The program of the fuzz project that works without libFuzzer.
-fn replayer() -> std::process::Command {
-    let mut command = cargo();
-    command.env("CARGO_TARGET_DIR", target_directory()).args([
-        "run",
-        "--quiet",
-        "--locked",
-        "--manifest-path",
-        MANIFEST,
-        "--bin",
-        "replay",
-        "--",
-    ]);
+fn replayer() -> Command {
+    let mut command = inside();
+    command
+        .args(["run", "--quiet", "--locked", "--manifest-path"])
+        .args([MANIFEST, "--bin", "replay", "--"]);
     command
 }
 
-fn target_directory() -> std::path::PathBuf {
+/// Cargo with the fuzz project's own build directory.
+pub(crate) fn inside() -> Command {
+    let mut command = cargo();
+    command.env("CARGO_TARGET_DIR", target_directory());
+    command
+}
+
+fn target_directory() -> PathBuf {
     repository::target().join("fuzz")
 }
 

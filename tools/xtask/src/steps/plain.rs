@@ -1,14 +1,13 @@
 //! Steps that any machine with Rust and a C compiler can take.
 
 use super::Options;
-use crate::Failure;
 use crate::command::{cargo, run};
-use crate::fuzz::MANIFEST;
+use crate::{Failure, fuzz};
 
 /// The formatting of every package, the fuzz project included.
 pub(super) fn format(_: &Options) -> Result<(), Failure> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["fmt", "--manifest-path", MANIFEST, "--check"]))
+    run(cargo().args(["fmt", "--manifest-path", fuzz::MANIFEST, "--check"]))
 }
 
 /// This package's own tests: the rules about the repository.
@@ -27,7 +26,16 @@ pub(super) fn lint(_: &Options) -> Result<(), Failure> {
             "--all-targets",
             "--all-features",
         ])
-        .args(["--", "--deny", "warnings"]))
+        .args(["--", "--deny", "warnings"]))?;
+    run(fuzz::inside()
+        .args([
+            "clippy",
+            "--quiet",
+            "--locked",
+            "--manifest-path",
+            fuzz::MANIFEST,
+        ])
+        .args(["--all-targets", "--", "--deny", "warnings"]))
 }
 
 /// Links inside the documentation.
