@@ -13,6 +13,8 @@ pub use config::{CoresConfig, StartError};
 pub(crate) use config::{IO_MEMORY_BYTES, MEMLOCK_BYTES_MIN, RINGS};
 pub use context::CoreContext;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::cpus::available_cpus;
 use crate::health::CoreHealth;
 use crate::stop::StopSignal;
@@ -70,7 +72,7 @@ impl<E: Send + 'static> Cores<E> {
         F: Future<Output = Result<(), E>> + 'static,
     {
         let cpus = available_cpus();
-        config.check(cpus.len())?;
+        config.check(cpus.len(), getrlimit(Resource::Memlock).current)?;
         let (report, reports) = flume::unbounded();
         let (go, allowed) = flume::bounded::<()>(config.cores);
         let mut cores = Self {

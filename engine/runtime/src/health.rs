@@ -117,3 +117,48 @@ impl CoreHealth {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::cores::{Cores, CoresConfig};
+
+    #[test]
+    fn a_poke_from_another_thread_is_answered_before_the_next_beat() {
+        const POKES: u32 = 100;
+        let config = CoresConfig {
+            pin: false,
+            ..CoresConfig::default()
+        };
+        let mut cores = Cores::<Infallible>::start(&config, |_core| {
+            |context| async move {
+                context.stopping().raised().await;
+                Ok(())
+            }
+        })
+        .expect("the core starts");
+        let health = cores.health()[0].clone();
+        // Until the pulse runs.
+        while health.beats() == 0 {
+            std::thread::yield_now();
+        }
+        let began = Instant::now();
+        for _ in 0..POKES {
+            let before = health.beats();
+            health.poke();
+            while health.beats() == before {
+                std::thread::yield_now();
+            }
+        }
+        let took = began.elapsed();
+        cores.stop_signal().stop();
+        cores.wait().expect("the core ends well");
+        // By the timer alone it would have taken a beat for each.
+        assert!(
+            took < BEAT * POKES / 2,
+            "{POKES} pokes were answered in {took:?}"
+        );
+    }
+}

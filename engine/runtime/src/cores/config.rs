@@ -53,8 +53,9 @@ impl Default for CoresConfig {
 }
 
 impl CoresConfig {
-    /// Whether the executors could run so on `available` processors.
-    pub(crate) fn check(&self, available: usize) -> Result<(), StartError> {
+    /// Whether the executors could run so on `available` processors, with `memlock` bytes of memory
+    /// that may be locked (`None` without a limit).
+    pub(crate) fn check(&self, available: usize, memlock: Option<u64>) -> Result<(), StartError> {
         let asked = self.cores;
         if asked == 0 {
             return Err(StartError::NoCores);
@@ -74,6 +75,10 @@ impl CoresConfig {
             return Err(StartError::RingDepth {
                 asked: self.ring_depth,
             });
+        }
+        if let Some(limit) = memlock.filter(|limit| *limit < MEMLOCK_BYTES_MIN) {
+            let needed = MEMLOCK_BYTES_MIN;
+            return Err(StartError::MemoryLock { limit, needed });
         }
         Ok(())
     }
@@ -116,15 +121,13 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The limit on locked memory is too low.
+    /// The limit on locked memory is too low. The executor would say so by its thread's end.
     #[error(
-        "core {core} may lock {limit} bytes of memory and needs {needed}; raise the limit: \
+        "this process may lock {limit} bytes of memory and needs {needed}; raise the limit: \
          `ulimit -l {}`, LimitMEMLOCK= in a systemd unit, or `--ulimit memlock=-1` for a container",
         needed / 1024
     )]
     MemoryLock {
-        /// The number of the core.
-        core: usize,
         /// The limit, in bytes.
         limit: u64,
         /// What is needed at the least, in bytes.
@@ -156,13 +159,13 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut CoresConfig)) -> String {
         let mut config = CoresConfig::default();
         change(&mut config);
-        config.check(2).expect_err("refused").to_string()
+        config.check(2, None).expect_err("refused").to_string()
     }
 
     #[test]
     fn what_cannot_run_is_refused_in_plain_words() {
         CoresConfig::default()
-            .check(1)
+            .check(1, Some(MEMLOCK_BYTES_MIN))
             .expect("the default runs on one processor");
         assert_eq!(refusal(|c| c.cores = 0), "a broker needs at least one core");
         assert_eq!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::config::{IO_MEMORY_BYTES, MEMLOCK_BYTES_MIN};
+use super::config::IO_MEMORY_BYTES;
 use super::{CoreContext, CoreError, CoresConfig, StartError};
 use crate::blocking::caught;
 use crate::flag::LocalFlag;
@@ -84,7 +84,10 @@ impl<E: Send + 'static> Seat<E> {
             core,
             message: panicked.message,
         })?;
-        made.map_err(|error| start_error(core, &error))
+        made.map_err(|error| StartError::Executor {
+            core,
+            reason: error.to_string(),
+        })
     }
 
     /// `None` when another core did not start, so that nothing is to run.
@@ -117,22 +120,5 @@ impl<E: Send + 'static> Seat<E> {
         // its end, and a waker of it that another thread drops at that moment would be used after
         // it is freed; so nothing of the core's work ever holds one.
         Some(spawn_handle(body(context)).await)
-    }
-}
-
-fn start_error(core: usize, error: &glommio::GlommioError<()>) -> StartError {
-    use glommio::{GlommioError, ReactorErrorKind};
-    match error {
-        GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, _)) => {
-            StartError::MemoryLock {
-                core,
-                limit: *limit,
-                needed: MEMLOCK_BYTES_MIN,
-            }
-        }
-        other => StartError::Executor {
-            core,
-            reason: other.to_string(),
-        },
     }
 }

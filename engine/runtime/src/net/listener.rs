@@ -52,6 +52,8 @@ fn reason(error: &io::Error) -> String {
 pub struct BoundListener {
     // It blocks, on purpose: the ring's accept on a non-blocking socket does not wait.
     socket: TcpListener,
+    /// The same socket once more, to end the serving by.
+    handle: TcpListener,
     address: SocketAddr,
 }
 
@@ -76,8 +78,13 @@ impl BoundListener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
+        let handle = socket.try_clone()?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            handle,
+            address,
+        })
     }
 
     /// The address that is listened on, with the port that was taken.
@@ -87,31 +94,21 @@ impl BoundListener {
 
     /// Hands the port to the core of this thread.
     ///
-    /// # Errors
-    ///
-    /// [`BindError`] when the process has no descriptor left.
-    ///
     /// # Panics
     ///
     /// When this thread is not a core.
-    pub fn into_local(self) -> Result<Listener, BindError> {
-        let address = self.address;
-        let handle = self
-            .socket
-            .try_clone()
-            .map_err(|source| BindError { address, source })?;
-        Ok(Listener {
+    pub fn into_local(self) -> Listener {
+        Listener {
             socket: adopt::listener(self.socket),
-            handle,
-            address,
-        })
+            handle: self.handle,
+            address: self.address,
+        }
     }
 }
 
 /// A listening socket of one core.
 pub struct Listener {
     socket: glommio::net::TcpListener,
-    /// The same socket once more, to end the serving by.
     handle: TcpListener,
     address: SocketAddr,
 }
@@ -127,7 +124,7 @@ impl Listener {
     ///
     /// When this thread is not a core.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        BoundListener::bind(address)?.into_local()
+        BoundListener::bind(address).map(BoundListener::into_local)
     }
 
     /// The address that is listened on, with the port that was taken.

@@ -233,3 +233,99 @@ fn judge_free(free: Result<u64, rustix::io::Errno>) -> Check {
         check
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes(checks: &[Check]) -> Vec<(&'static str, Outcome)> {
+        checks
+            .iter()
+            .map(|check| (check.name, check.outcome))
+            .collect()
+    }
+
+    #[test]
+    fn a_directory_is_tried_and_left_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let checks = check_data_dir(folder.path());
+        let names: Vec<_> = checks.iter().map(|check| check.name).collect();
+        assert_eq!(
+            names,
+            [
+                "data directory",
+                "durable writes",
+                "file system",
+                "free space"
+            ]
+        );
+        assert_eq!(super::super::first_failure(&checks), None);
+        assert!(
+            checks[1].found.starts_with("4 KiB durable in "),
+            "{:?}",
+            checks[1]
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("there").count(),
+            0,
+            "nothing is left"
+        );
+
+        let deep = folder.path().join("a/b/c");
+        let checks = check_data_dir(&deep);
+        assert_eq!(super::super::first_failure(&checks), None);
+        assert!(checks[0].found.ends_with("can be made"), "{:?}", checks[0]);
+        assert!(
+            !folder.path().join("a").exists(),
+            "what was made is removed"
+        );
+    }
+
+    #[test]
+    fn what_is_no_directory_or_not_writable_fails_with_the_way_to_mend_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        for path in [file.clone(), file.join("below")] {
+            let checks = check_data_dir(&path);
+            assert_eq!(
+                outcomes(&checks),
+                [("data directory", Outcome::Fail)],
+                "{checks:?}"
+            );
+            assert!(checks[0].remedy.contains("--data DIR"), "{checks:?}");
+        }
+        // Nobody may make files here, whatever their privilege.
+        let checks = check_data_dir(Path::new("/proc/self"));
+        let failed = super::super::first_failure(&checks).expect("not writable");
+        assert_eq!(failed.name, "durable writes");
+        assert!(failed.remedy.contains("chown"), "{failed:?}");
+    }
+
+    #[test]
+    fn slow_disks_odd_file_systems_and_little_space_are_told() {
+        assert_eq!(
+            judge_write(Ok(Duration::from_micros(90))).outcome,
+            Outcome::Pass
+        );
+        assert_eq!(
+            judge_write(Ok(Duration::from_millis(80))).outcome,
+            Outcome::Warn
+        );
+
+        assert_eq!(judge_kind(Ok(magic(0xEF53))).outcome, Outcome::Pass);
+        for number in [0x0102_1994, 0x794C_7630, 0x6969, 0x1234] {
+            let check = judge_kind(Ok(magic(number)));
+            assert_eq!(check.outcome, Outcome::Warn, "{check:?}");
+        }
+        assert!(
+            judge_kind(Ok(magic(0x0102_1994)))
+                .found
+                .starts_with("tmpfs: ")
+        );
+
+        assert_eq!(judge_free(Ok(FREE_NEEDED - 1)).outcome, Outcome::Fail);
+        assert_eq!(judge_free(Ok(FREE_NEEDED)).outcome, Outcome::Warn);
+        assert_eq!(judge_free(Ok(FREE_ADVISED)).outcome, Outcome::Pass);
+    }
+}

@@ -148,7 +148,7 @@ fn tasks_left_over_at_the_end_do_no_harm() {
     let queue = on_core(|_context| async {
         let port = BoundListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = port.address();
-        let serving = port.into_local().expect("a listener").serve(|mut stream| {
+        let serving = port.into_local().serve(|mut stream| {
             spawn(async move {
                 let _ = stream.read(&mut [0; 16]).await;
             });

@@ -114,7 +114,7 @@ fn connections_that_came_before_the_core_are_served() {
     on_core(move |_context| async move {
         let (accepted, accepting) = flume::unbounded();
         let address = port.address();
-        let listener = port.into_local().expect("a core");
+        let listener = port.into_local();
         let serving = listener.serve(move |stream| accepted.send(stream).expect("awaited"));
         let mut stream = accepting.recv_async().await.expect("accepted");
         assert_eq!((stream.peer(), stream.local()), (peer, address));
@@ -154,7 +154,7 @@ fn two_thousand_connections_are_all_served() {
     let accepted = on_core(move |_context| async move {
         let accepted = Rc::new(Cell::new(0));
         let counted = accepted.clone();
-        let serving = port.into_local().expect("a core").serve(move |stream| {
+        let serving = port.into_local().serve(move |stream| {
             counted.set(counted.get() + 1);
             echo(stream);
         });
