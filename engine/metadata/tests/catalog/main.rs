@@ -1,0 +1,10 @@
+//! The catalog: topics, groups and brokers, and what an interruption may leave.
+
+mod books;
+mod faulty_store;
+mod groups;
+mod interruptions;
+mod registering;
+mod scene;
+mod terms;
+mod topics;
