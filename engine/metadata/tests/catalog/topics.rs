@@ -452,34 +452,6 @@ async fn replicas_are_spread_over_regions_and_brokers_once_there_are_some() {
 }
 
 #[tokio::test]
-async fn of_creations_at_the_same_time_exactly_one_wins() {
-    let catalog = Arc::new(started().await);
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let catalog = Arc::clone(&catalog);
-            tokio::spawn(async move { catalog.create_topic(&plain("orders"), NOW).await })
-        })
-        .collect();
-    let mut made = Vec::new();
-    for task in tasks {
-        match task.await.unwrap() {
-            Ok(topic) => made.push(topic),
-            Err(error) => assert_eq!(
-                error,
-                TopicError::Exists {
-                    topic: name("orders")
-                }
-            ),
-        }
-    }
-    assert_eq!(made.len(), 1);
-    assert_eq!(
-        catalog.get_topic(&name("orders")).await.unwrap().topic,
-        made[0]
-    );
-}
-
-#[tokio::test]
 async fn a_deleted_topic_leaves_tombstones_until_its_files_are_gone() {
     let catalog = started().await;
     let orders = catalog
