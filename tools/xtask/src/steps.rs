@@ -6,7 +6,7 @@ mod system;
 
 use std::process::Command;
 
-use crate::{Failure, codegen, fuzz};
+use crate::{Failure, codegen, docs, fuzz};
 
 /// What holds for a whole run.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +87,11 @@ impl Step {
                 fuzz::replay,
             ),
             plain("tests", "the tests of every package", plain::tests),
+            plain(
+                "docs",
+                "the generated parts of the documents are what the code makes them",
+                docs::generated::check,
+            ),
             system(
                 "bare-build",
                 "a build needs Rust and a C compiler, nothing else",
