@@ -70,7 +70,7 @@ impl FrameEncoder {
             stream,
             correlation,
             request.payload(),
-            |builder| request.build(builder),
+            |builder| request.build(builder, stream),
         )
     }
 

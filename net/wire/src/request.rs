@@ -108,7 +108,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(crate) fn build(&self, builder: &mut Builder) -> Result<(), Violation> {
+    pub(crate) fn build(&self, builder: &mut Builder, stream: u32) -> Result<(), Violation> {
         match self {
             Self::Hello(hello) => hello.build(builder),
             Self::Lookup(lookup) => lookup.build(builder),
@@ -117,7 +117,7 @@ impl<'a> Request<'a> {
             Self::Subscribe(subscribe) => subscribe.build(builder),
             Self::Permits(permits) => permits.build(builder),
             Self::Ack(ack) => ack.build(builder),
-            Self::Seek(seek) => seek.build(builder),
+            Self::Seek(seek) => seek.build(builder, stream),
             Self::Admin(admin) => admin.build(builder),
             Self::Ping | Self::Close => Ok(()),
         }

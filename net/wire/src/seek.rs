@@ -47,7 +47,12 @@ pub struct Seek {
 }
 
 impl Seek {
-    pub(crate) fn build(&self, builder: &mut Builder) -> Result<(), Violation> {
+    pub(crate) fn build(&self, builder: &mut Builder, stream: u32) -> Result<(), Violation> {
+        if stream == 0 && self.subscription.is_none() {
+            return Err(Violation::Missing {
+                field: "subscription",
+            });
+        }
         let (to, position, time_ms) = match self.to {
             SeekTo::Earliest => (schema::SeekTo::Earliest, Position::default(), 0),
             SeekTo::Latest => (schema::SeekTo::Latest, Position::default(), 0),
