@@ -199,3 +199,80 @@ pub(crate) fn position(reader: &mut Reader<'_>) -> Result<Position, RecordError>
         index: reader.u32()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(offset: u64, rest: &[u64]) -> Result<Acknowledgements, RecordError> {
+        let mut bytes = Vec::new();
+        put_position(&mut bytes, Position::at(Offset(offset)));
+        rest.iter().for_each(|value| put_varint(&mut bytes, *value));
+        let mut reader = Reader::new(&bytes);
+        let decoded = Acknowledgements::decode(&mut reader)?;
+        reader.finish().map(|()| decoded)
+    }
+
+    #[test]
+    fn ranges_at_the_very_ends_are_read_and_those_past_them_refused() {
+        let range = |first, end| OffsetRange {
+            first: Offset(first),
+            end: Offset(end),
+        };
+        let decoded = decode(u64::MAX - 3, &[1, 1, 2, 0]).unwrap();
+        assert_eq!(decoded.entries(), [range(u64::MAX - 2, u64::MAX)]);
+        assert!(
+            decode(u64::MAX - 3, &[1, 1, 3, 0]).is_err(),
+            "entries past the last offset"
+        );
+        assert!(
+            decode(u64::MAX - 3, &[1, u64::MAX, 1, 0]).is_err(),
+            "a gap past the last offset"
+        );
+
+        let decoded = decode(u64::MAX - 3, &[0, 1, 2, 1, 3, (1 << 32) - 3]).unwrap();
+        assert_eq!(decoded.partial()[0].offset(), Offset(u64::MAX - 1));
+        assert_eq!(
+            decoded.partial()[0].ranges(),
+            [IndexRange {
+                first: 3,
+                last: u32::MAX
+            }]
+        );
+        assert!(
+            decode(u64::MAX - 3, &[0, 1, 3, 1, 3, 1]).is_err(),
+            "no entry's offset"
+        );
+        assert!(
+            decode(0, &[0, 1, 2, 1, 3, (1 << 32) - 2]).is_err(),
+            "past the last index"
+        );
+    }
+
+    #[test]
+    fn ranges_that_touch_or_are_empty_are_refused() {
+        assert!(
+            decode(5, &[1, 0, 1, 0]).is_err(),
+            "entries that touch the mark"
+        );
+        assert!(
+            decode(5, &[2, 1, 1, 0, 1, 0]).is_err(),
+            "entries that touch those before"
+        );
+        assert!(decode(5, &[1, 1, 0, 0]).is_err(), "no entries");
+        assert!(
+            decode(5, &[0, 1, 0, 0, 0]).is_err(),
+            "a partly acknowledged entry without any"
+        );
+        assert!(
+            decode(5, &[0, 1, 0, 2, 0, 1, 0, 1]).is_err(),
+            "messages that touch"
+        );
+        assert!(decode(5, &[0, 1, 0, 1, 0, 0]).is_err(), "no messages");
+        assert!(decode(5, &[0, 1, 0, 2, 0, 1, 1, 1]).is_ok());
+        assert!(
+            decode(5, &[u64::MAX]).is_err(),
+            "a count that cannot be true"
+        );
+    }
+}

@@ -354,7 +354,7 @@ impl Cursor {
         if offset < self.mark.offset.0 || self.whole.contains(offset) {
             return false;
         }
-        // What the mark covers of its own entry is not held a second time.
+        // What the mark covers of its own entry need not be told again.
         let covered = if offset == self.mark.offset.0 {
             self.mark.index
         } else {
@@ -367,7 +367,7 @@ impl Cursor {
             return false;
         }
         let ranges = self.partial.entry(offset).or_default();
-        if !ranges.insert(first.max(covered), last) {
+        if !ranges.insert(first, last) {
             return false;
         }
         if ranges.is_whole() {

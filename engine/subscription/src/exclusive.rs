@@ -195,3 +195,55 @@ impl Exclusive {
         self.redeliveries.check_invariants();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSUMER: ConsumerId = ConsumerId(1);
+
+    /// A session that is given the entries from the mark up to, not including, `read`, and dies.
+    /// Returns the redelivery count of the first one.
+    fn session(exclusive: &mut Exclusive, cursor: &Cursor, read: u64) -> u32 {
+        exclusive.attach(CONSUMER).unwrap();
+        exclusive.permits(CONSUMER, 1_000).unwrap();
+        let mut first_count = None;
+        while let Some(offset) = exclusive.next(cursor, Offset(read)) {
+            let delivery = exclusive.delivered(cursor, offset, 1).unwrap();
+            first_count.get_or_insert(delivery.redelivery_count);
+        }
+        assert!(exclusive.detach(CONSUMER, cursor));
+        exclusive.check_invariants();
+        first_count.unwrap()
+    }
+
+    #[test]
+    fn counts_below_the_mark_make_room_for_those_above() {
+        let mut exclusive = Exclusive::default();
+        let mut cursor = Cursor::default();
+        for mark in 0..500 {
+            // Each entry is the highest of one session, and the lowest of the next.
+            let count = session(&mut exclusive, &cursor, mark + 2);
+            assert_eq!(count, u32::from(mark > 0), "entry {mark}");
+            cursor.acknowledge_cumulative(Offset(mark), 0, 1);
+        }
+    }
+
+    #[test]
+    fn permits_over_the_limit_are_told_and_cut() {
+        let mut exclusive = Exclusive::default();
+        let limit = i64::from(CONSUMER_PERMITS_MAX);
+        exclusive.attach(CONSUMER).unwrap();
+        exclusive
+            .permits(CONSUMER, CONSUMER_PERMITS_MAX - 1)
+            .unwrap();
+        for (outstanding, asked) in [(limit - 1, u32::MAX), (limit, 2)] {
+            let error = exclusive.permits(CONSUMER, asked);
+            assert_eq!(error, Err(PermitsError::OverLimit { outstanding, asked }));
+            exclusive.check_invariants();
+        }
+        let stranger = ConsumerId(2);
+        let error = exclusive.permits(stranger, 1);
+        assert_eq!(error, Err(PermitsError::NotAttached { consumer: stranger }));
+    }
+}

@@ -337,6 +337,9 @@ impl ProducerTable {
     /// Entries without a producer, or of one that has been forgotten since, change nothing.
     pub fn apply(&mut self, header: &EntryHeader) -> bool {
         let Some(producer) = self.producers.get_mut(&header.producer) else {
+            // Its id is taken even if the record that gave it was damaged: another producer with
+            // the same id would inherit its sequences.
+            self.next = self.next.max(header.producer.0.saturating_add(1));
             return true;
         };
         let sequence = header.last_sequence();

@@ -327,3 +327,140 @@ pub enum RecordError {
     #[error("a record holds an illegal name")]
     Name(#[from] NameError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Cursor;
+
+    fn check(record: &SiblingRecord, golden: &[u8]) {
+        assert_eq!(record.to_bytes(), golden, "{record:?}");
+        assert_eq!(SiblingRecord::decode(golden).as_ref(), Ok(record));
+    }
+
+    #[test]
+    fn the_layout_of_a_producer_opened_does_not_change() {
+        let opened = |forgotten| SiblingRecord::ProducerOpened {
+            id: ProducerId(7),
+            name: "orders".parse().unwrap(),
+            epoch: 0x0102,
+            forgotten,
+        };
+        #[rustfmt::skip]
+        let mut golden = [
+            1, 1, // version, kind
+            7, 0, 0, 0, 0, 0, 0, 0, // id
+            2, 1, 0, 0, 0, 0, 0, 0, // epoch
+            0, 0, 0, 0, 0, 0, 0, 0, // forgotten
+            6, 0, b'o', b'r', b'd', b'e', b'r', b's', // name
+        ];
+        check(&opened(None), &golden);
+        golden[18] = 3;
+        check(&opened(Some(ProducerId(3))), &golden);
+    }
+
+    #[test]
+    fn the_layout_of_a_subscription_s_records_does_not_change() {
+        let created = SiblingRecord::SubscriptionCreated {
+            id: 4,
+            name: "x".parse().unwrap(),
+            kind: SubscriptionKind::KeyShared,
+            position: Position {
+                offset: Offset(9),
+                index: 2,
+            },
+        };
+        #[rustfmt::skip]
+        let golden = [
+            1, 2, // version, kind
+            4, 0, 0, 0, 0, 0, 0, 0, // id
+            3, // type
+            9, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, // position
+            1, 0, b'x', // name
+        ];
+        check(&created, &golden);
+        let deleted = SiblingRecord::SubscriptionDeleted { id: 5 };
+        check(&deleted, &[1, 3, 5, 0, 0, 0, 0, 0, 0, 0]);
+        let position = Position {
+            offset: Offset(0x1234),
+            index: 1,
+        };
+        #[rustfmt::skip]
+        let golden = [
+            1, 5, // version, kind
+            6, 0, 0, 0, 0, 0, 0, 0, // id
+            0x34, 0x12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, // position
+        ];
+        check(&SiblingRecord::CursorSet { id: 6, position }, &golden);
+    }
+
+    #[test]
+    fn the_layout_of_acknowledgements_does_not_change() {
+        let mut cursor = Cursor::new(Position {
+            offset: Offset(10),
+            index: 1,
+        });
+        cursor.acknowledge_entries(Offset(12), Offset(400));
+        cursor.acknowledge_entries(Offset(402), Offset(403));
+        cursor.acknowledge_range(Offset(10), 3, 4, 9);
+        cursor.acknowledge_range(Offset(401), 0, 0, 5);
+        cursor.acknowledge_range(Offset(401), 3, 4, 5);
+        let acknowledgements = cursor.take_changes().unwrap();
+        let record = SiblingRecord::Acknowledged {
+            id: 8,
+            acknowledgements,
+        };
+        #[rustfmt::skip]
+        let golden = [
+            1, 4, // version, kind
+            8, 0, 0, 0, 0, 0, 0, 0, // subscription
+            10, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, // mark
+            2, 2, 0x84, 0x03, 2, 1, // two ranges of entries: 12 to 399, and 402
+            2, // two partly acknowledged entries:
+            0, 1, 3, 2, // 10 has one range, 3 to 4;
+            0x86, 0x03, 2, // 401, 390 entries after 11, has two,
+            0, 1, // message 0,
+            2, 0xfd, 0xff, 0xff, 0xff, 0x0f, // and 3 to the end
+        ];
+        check(&record, &golden);
+    }
+
+    #[test]
+    fn the_layout_of_a_snapshot_part_does_not_change() {
+        let part = SnapshotPart {
+            part: 1,
+            parts: 3,
+            entries_applied: Offset(20),
+            entries_term: Term(6),
+            state: Vec::from(*b"abc"),
+        };
+        #[rustfmt::skip]
+        let golden = [
+            1, 6, // version, kind
+            1, 0, 0, 0, 3, 0, 0, 0, // part, parts
+            20, 0, 0, 0, 0, 0, 0, 0, // entries_applied
+            6, 0, 0, 0, 0, 0, 0, 0, // entries_term
+            b'a', b'b', b'c', // state
+        ];
+        check(&SiblingRecord::Snapshot(part), &golden);
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        assert_eq!(SiblingRecord::decode(&[]), Err(RecordError::Truncated));
+        assert_eq!(SiblingRecord::decode(&[2, 1]), Err(RecordError::Version(2)));
+        assert_eq!(SiblingRecord::decode(&[1, 7]), Err(RecordError::Kind(7)));
+        let mut created = Vec::from([1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 4]);
+        let kind = RecordError::Field("a subscription's type");
+        assert_eq!(SiblingRecord::decode(&created), Err(kind));
+        created[10] = 0;
+        created.extend_from_slice(&[0; 12]);
+        created.extend_from_slice(&[1, 0, b'\n']);
+        let name = RecordError::Name(NameError::Character('\n'));
+        assert_eq!(SiblingRecord::decode(&created), Err(name));
+        let mut part = [0; SNAPSHOT_HEADER_BYTES];
+        part[..2].copy_from_slice(&[1, 6]);
+        let error = RecordError::Field("a snapshot's part");
+        assert_eq!(SiblingRecord::decode(&part), Err(error), "part 0 of 0");
+    }
+}

@@ -36,6 +36,7 @@ pub struct Recovery {
     collected: Option<Collected>,
     restored: bool,
     refused_snapshots: u64,
+    missing_records: bool,
 }
 
 /// The parts of a snapshot so far, and the records between and after them, which belong on top.
@@ -93,6 +94,7 @@ impl Recovery {
         }
         self.state = snapshot::decode(&state, entries_applied, entries_term)?;
         self.restored = true;
+        self.missing_records = false;
         for record in &whole.records {
             self.state.apply_record(record);
         }
@@ -130,6 +132,20 @@ impl Recovery {
             }
             None => self.collected = None,
         }
+    }
+
+    /// Notes that records are missing here, because they are damaged. A snapshot of which a part
+    /// is missing, or may be, counts for nothing; one that begins later makes up for everything.
+    pub fn records_missing(&mut self) {
+        self.collected = None;
+        self.missing_records = true;
+    }
+
+    /// Whether the state lacks what damaged records held: acknowledgements, so that messages are
+    /// delivered again, or names of producers and subscriptions.
+    #[must_use]
+    pub const fn lacks_records(&self) -> bool {
+        self.missing_records
     }
 
     /// How many whole snapshots did not fit the entries.

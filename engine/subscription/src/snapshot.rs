@@ -258,3 +258,146 @@ fn decode_subscriptions(
 fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hulse_model::{EntryHeader, PayloadFormat, Position};
+
+    fn state() -> PartitionState {
+        let mut state = PartitionState::default();
+        let name = "p".parse().unwrap();
+        let plan = state.producers().plan_open(&name, Some(9)).unwrap();
+        state.apply_record(&plan.record.unwrap());
+        let header = EntryHeader {
+            crc: 0,
+            format: PayloadFormat::Messages,
+            term: Term(2),
+            offset: Offset(5),
+            appended_ms: 0,
+            producer: plan.id,
+            sequence: 100,
+            messages: 3,
+            payload_bytes: 0,
+        };
+        assert!(state.apply_entry(&header));
+        let name = "s".parse().unwrap();
+        let kind = SubscriptionKind::Failover;
+        let record = state
+            .plan_create(&name, kind, Position::at(Offset(4)))
+            .unwrap();
+        state.apply_record(&record);
+        let cursor = state.subscription_mut(1).unwrap().cursor_mut();
+        cursor.acknowledge_range(Offset(5), 1, 1, 3);
+        state
+    }
+
+    #[rustfmt::skip]
+    const GOLDEN: &[u8] = &[
+        1, // version
+        2, 0, 0, 0, 0, 0, 0, 0, // next_producer
+        2, 0, 0, 0, 0, 0, 0, 0, // next_subscription
+        1, // producers
+        1, 0, 0, 0, 0, 0, 0, 0, // id
+        9, 0, 0, 0, 0, 0, 0, 0, // epoch
+        1, 0, b'p', // name
+        1, // sent
+        102, 0, 0, 0, 0, 0, 0, 0, // sequence
+        2, 0, 0, 0, 0, 0, 0, 0, // term
+        5, 0, 0, 0, 0, 0, 0, 0, // offset
+        1, // runs
+        100, 0, 0, 0, 0, 0, 0, 0, // sequence
+        5, 0, 0, 0, 0, 0, 0, 0, // offset
+        2, 0, 0, 0, 0, 0, 0, 0, // term
+        3, 0, 0, 0, // messages
+        1, 0, 0, 0, // entries
+        1, // subscriptions
+        1, 0, 0, 0, 0, 0, 0, 0, // id
+        1, // type
+        1, 0, b's', // name
+        4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // mark
+        0, // whole entries
+        1, 1, 1, 1, 1, // one partly acknowledged entry: gap, ranges, gap, length
+    ];
+
+    #[test]
+    fn the_layout_does_not_change() {
+        let state = state();
+        assert_eq!(encode(&state), GOLDEN);
+        assert_eq!(decode(GOLDEN, Offset(6), Term(2)), Ok(state));
+    }
+
+    #[test]
+    fn any_other_length_is_refused() {
+        let mut bytes = encode(&state());
+        for length in 0..bytes.len() {
+            assert!(
+                decode(&bytes[..length], Offset(6), Term(2)).is_err(),
+                "{length} bytes"
+            );
+        }
+        bytes.push(0);
+        let error = decode(&bytes, Offset(6), Term(2));
+        assert_eq!(error, Err(RecordError::Trailing { bytes: 1 }));
+    }
+
+    #[test]
+    fn parts_are_as_small_as_asked_and_never_too_many() {
+        let bytes = alloc::vec![7; 10 * SNAPSHOT_PARTS_MAX as usize + 1];
+        for (asked, expected) in [(1, 11), (0, 11), (100, 100), (usize::MAX, bytes.len())] {
+            let records = split(&bytes, Offset(1), Term(1), asked);
+            let mut whole = Vec::new();
+            for (at, record) in records.iter().enumerate() {
+                let SiblingRecord::Snapshot(part) = record else {
+                    panic!("{record:?}")
+                };
+                assert_eq!(
+                    (part.part as usize, part.parts as usize),
+                    (at, records.len())
+                );
+                assert!(part.state.len() <= expected, "asked for {asked}");
+                whole.extend_from_slice(&part.state);
+            }
+            assert_eq!(whole, bytes);
+            assert_eq!(records.len(), bytes.len().div_ceil(expected));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_due_when_reading_back_is_long_and_writing_it_is_cheap_beside_it() {
+        let none = SinceSnapshot::default();
+        assert!(!snapshot_due(&none), "nothing happened");
+        let entries = ENTRIES_TARGET;
+        let many = SinceSnapshot {
+            entries,
+            entry_bytes: 100 * entries,
+            ..none
+        };
+        assert!(snapshot_due(&many));
+        assert!(!snapshot_due(&SinceSnapshot {
+            entries: entries - 1,
+            ..many
+        }));
+        let records = SinceSnapshot {
+            records: RECORDS_TARGET,
+            record_bytes: 800_000,
+            ..none
+        };
+        assert!(snapshot_due(&records));
+        let large = SinceSnapshot {
+            entries: 3,
+            entry_bytes: LOG_BYTES_TARGET,
+            ..none
+        };
+        assert!(snapshot_due(&large));
+        // A state as large as what was appended is not written again yet.
+        assert!(snapshot_due(&SinceSnapshot {
+            snapshot_bytes: 100_000,
+            ..records
+        }));
+        assert!(!snapshot_due(&SinceSnapshot {
+            snapshot_bytes: 100_001,
+            ..records
+        }));
+    }
+}

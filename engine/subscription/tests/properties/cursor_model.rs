@@ -134,6 +134,14 @@ fn replay_changes(cursor: &mut Cursor, replica: &mut Cursor) {
         "a change is always noted, and only then"
     );
     while let Some(acknowledgements) = cursor.take_changes() {
+        for entry in acknowledgements.partial() {
+            let all = |index| cursor.is_acknowledged(entry.offset(), index);
+            let messages = MESSAGES[usize::try_from(entry.offset().0).unwrap()];
+            assert!(
+                !(0..messages).all(all),
+                "a whole entry is not told of by parts"
+            );
+        }
         let record = through_bytes(&SiblingRecord::Acknowledged {
             id: 1,
             acknowledgements,

@@ -253,12 +253,8 @@ impl World {
             Step::Cumulative { offset, last } => {
                 self.cursor
                     .acknowledge_cumulative(at(offset), last, MESSAGES[offset]);
-                for entry in 0..=offset {
-                    let last = if entry == offset {
-                        last
-                    } else {
-                        MESSAGES[entry] - 1
-                    };
+                for (entry, messages) in MESSAGES.into_iter().enumerate().take(offset + 1) {
+                    let last = if entry == offset { last } else { messages - 1 };
                     (0..=last).for_each(|i| self.account.acknowledged[entry][i as usize] = true);
                 }
             }

@@ -359,6 +359,55 @@ fn a_snapshot_that_was_cut_short_counts_for_nothing() {
 }
 
 #[test]
+fn damaged_records_are_made_up_for_by_a_later_snapshot_alone() {
+    let mut primary = three_batches();
+    primary.take(&Step::Create { name: 0, from: 0 });
+    let created = primary.sibling.len() - 1;
+    primary.take(&Step::Snapshot { part_bytes: 40 });
+    let inside = primary.sibling.len();
+    while !primary.parts.is_empty() {
+        primary.take(&Step::Part);
+    }
+    assert!(
+        inside < primary.sibling.len(),
+        "the snapshot has several parts"
+    );
+    let recover_without = |missing: usize| {
+        let mut recovery = Recovery::new();
+        for (at, bytes) in primary.sibling.iter().enumerate() {
+            if at == missing {
+                recovery.records_missing();
+            } else {
+                recovery
+                    .apply(SiblingRecord::decode(bytes).unwrap(), |_, _| true)
+                    .unwrap();
+            }
+        }
+        (
+            recovery.lacks_records(),
+            recovery.finish(Offset(0)).unwrap(),
+        )
+    };
+    assert_eq!(recover_without(created), (false, primary.state.clone()));
+    let (lacks, state) = recover_without(inside);
+    assert!(lacks, "the snapshot is not whole");
+    assert_eq!(state.subscriptions().len(), 1);
+}
+
+#[test]
+fn a_producer_whose_record_was_damaged_leaves_its_id_to_nobody() {
+    let primary = three_batches();
+    let (id, _) = primary.producers[0];
+    let mut state = PartitionState::default();
+    primary
+        .entries
+        .iter()
+        .for_each(|header| assert!(state.apply_entry(header)));
+    let (plan, _) = open(&mut state, &name("another"), None).unwrap();
+    assert!(plan.id > id);
+}
+
+#[test]
 fn an_entry_that_was_applied_is_not_applied_again() {
     let primary = three_batches();
     let mut again = primary.state.clone();
