@@ -1,0 +1,130 @@
+//! What the log needs of a disk: a small interface, so that recovery can be tested on one that
+//! forgets.
+
+use std::fmt::Debug;
+use std::io;
+
+/// A directory tree. Paths are relative to its root and separated by `/`.
+///
+/// A handle is cheap to clone, and is sent to helper threads for the work that blocks.
+pub trait Disk: Clone + Debug + Send + 'static {
+    /// An open file.
+    type File: DiskFile;
+
+    /// Makes a directory with its parents, and makes them durable. One that exists is fine.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn create_dir(&self, path: &str) -> io::Result<()>;
+
+    /// Makes a file of `bytes` zeros that are written, not a hole, and synced. A file that has
+    /// the name already is replaced. The entry in its directory is not made durable.
+    ///
+    /// # Errors
+    /// Whatever the disk answers; no file is left behind then.
+    fn create_zeroed(&self, path: &str, bytes: u64) -> io::Result<Self::File>;
+
+    /// Opens a file that exists.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn open(&self, path: &str) -> io::Result<Self::File>;
+
+    /// Gives a file another name, and replaces the one that has it. Durable after
+    /// [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Durable after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// Removes a directory and everything in it.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn remove_dir_all(&self, path: &str) -> io::Result<()>;
+
+    /// The names of what a directory holds, files and directories, sorted.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// Reads a small file, such as a manifest.
+    ///
+    /// # Errors
+    /// Whatever the disk answers, and `InvalidData` for a file over [`SMALL_FILE_BYTES_MAX`].
+    fn read_all(&self, path: &str) -> io::Result<Vec<u8>>;
+
+    /// Makes or replaces a small file and syncs its content. The entry in its directory is not
+    /// made durable.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn write_new(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// The largest file that [`Disk::read_all`] reads, in bytes.
+pub const SMALL_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// An open file. A handle is cheap to clone; the file closes with its last one.
+pub trait DiskFile: Clone + Debug + Send + 'static {
+    /// Bytes of the file that stay readable for as long as the slice lives, also after the file
+    /// was removed.
+    type Slice: AsRef<[u8]> + Clone + Debug + Send + 'static;
+
+    /// Length of the file, in bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Its path below the disk's root.
+    fn path(&self) -> &str;
+
+    /// Writes all of `bytes` at `position`, through the page cache.
+    ///
+    /// # Errors
+    /// Whatever the disk answers; how much was written is then unknown.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+
+    /// The `bytes` bytes at `position`, without a copy where the disk can.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when they lie beyond the file's end, and whatever the disk answers.
+    fn slice(&self, position: u64, bytes: usize) -> io::Result<Self::Slice>;
+
+    /// Makes the file's content durable, and waits for it. For helper threads, recovery and
+    /// tests: a core syncs through its ring.
+    ///
+    /// # Errors
+    /// Whatever the disk answers. What was written before is then neither durable nor known lost.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+/// The error of a slice that reaches beyond its file.
+pub(crate) fn beyond_end(path: &str, position: u64, bytes: usize) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        format!("{path}: {bytes} bytes at {position} lie beyond the end of the file"),
+    )
+}

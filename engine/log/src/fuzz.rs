@@ -1,0 +1,3 @@
+//! Being written.
+/// Being written.
+pub fn fuzz_recovery(_bytes: &[u8]) {}

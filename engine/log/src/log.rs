@@ -1,0 +1,583 @@
+//! One of a partition's two logs: appending, and what it is made of.
+
+use std::sync::Arc;
+
+use hulse_model::entry::{ENTRY_HEADER_BYTES, encode_entry};
+use hulse_model::limits::{
+    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, LOG_UNSYNCED_BYTES_MAX, SEGMENT_BYTES_MIN,
+    SEGMENT_GROWTH, SEGMENT_TERMS_MAX,
+};
+use hulse_model::{EntryDraft, EntryHeader, Offset, PartitionId, Term};
+
+use crate::damage::Damage;
+use crate::disk::{Disk, DiskFile};
+use crate::manifest::ManifestFile;
+use crate::prepare::{Prepare, PrepareError, Prepared};
+use crate::record::{LocalHeader, RECORD_ALIGNMENT, RECORD_HEADER_BYTES, record_bytes};
+use crate::recovery::{OpenError, recover};
+use crate::report::{DamagedRange, LogRecovery};
+use crate::segment::{Layout, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segments::{Segment, Segments, Stage, add_terms, stage_of};
+
+mod read;
+mod retain;
+mod sync;
+mod truncate;
+
+pub use read::{ReadCursor, ReadError, StoredEntry};
+pub use retain::{Removal, Retention};
+pub use sync::{SyncError, SyncTicket};
+pub use truncate::TruncateError;
+
+/// Room that the staging buffer keeps between rounds, in bytes.
+const STAGING_KEPT_BYTES: usize = 4096;
+
+/// One of a partition's two logs. It belongs to one core.
+///
+/// An entry is *staged* by [`Log::append`], *written* (in the page cache, safe from the end of the
+/// process) by [`Log::write`], and *flushed* (safe from the end of the machine) when the sync that
+/// [`Log::begin_sync`] hands out has been given back to [`Log::finish_sync`].
+#[derive(Debug)]
+pub struct Log<D: Disk> {
+    home: Home<D>,
+    segments: Segments<D>,
+    staged: Staged,
+    progress: Progress,
+    spare: Spare<D>,
+    /// Segments whose footer was written and not yet synced.
+    footers_unsynced: Vec<D::File>,
+    /// First offsets of the terms that the log holds entries of.
+    terms: Vec<(Term, Offset)>,
+    damage: Damage,
+    poison: Option<String>,
+    /// Rises with every truncation, so that older cursors and preparations are told.
+    epoch: u64,
+}
+
+/// Where a log's files are.
+#[derive(Debug)]
+struct Home<D> {
+    disk: D,
+    dir: String,
+    kind: LogKind,
+    partition: PartitionId,
+    manifest: Arc<ManifestFile<D>>,
+}
+
+/// Records that were appended and not yet written.
+#[derive(Debug, Default)]
+struct Staged {
+    bytes: Vec<u8>,
+    /// Where they go in the active segment.
+    position: u64,
+}
+
+/// How far the log's entries have come.
+#[derive(Debug)]
+struct Progress {
+    end: Offset,
+    written: Offset,
+    flushed: Offset,
+    last_term: Term,
+    /// Length of the records that are staged or written and not flushed.
+    unsynced_bytes: usize,
+    /// The part of them that the sync in flight covers.
+    syncing_bytes: usize,
+    /// The number of the sync in flight.
+    in_flight: Option<u64>,
+    syncs: u64,
+}
+
+/// The segment after the active one.
+#[derive(Debug)]
+struct Spare<D: Disk> {
+    ready: Option<Ready<D>>,
+    /// One that was ready and too small, until its successor is.
+    outgrown: Option<Ready<D>>,
+    /// The one in the making takes the place and the name of the active segment, which is empty
+    /// and too small. Nothing is appended meanwhile.
+    replaces_active: bool,
+    /// One was handed out to be made and has not come back.
+    in_making: bool,
+    /// The last one failed. It is tried again when an append finds no room.
+    failed: bool,
+    /// Length of the record that found no room, or 0.
+    wanted_bytes: u64,
+}
+
+type Ready<D> = (String, SegmentHeader, <D as Disk>::File);
+
+impl<D: Disk> Default for Spare<D> {
+    fn default() -> Self {
+        Self {
+            ready: None,
+            outgrown: None,
+            replaces_active: false,
+            in_making: false,
+            failed: false,
+            wanted_bytes: 0,
+        }
+    }
+}
+
+/// An entry that was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its header, with the offset and the term that it was given.
+    pub header: EntryHeader,
+    /// Its offset.
+    pub offset: Offset,
+    /// Bytes that it takes in the log.
+    pub bytes: usize,
+}
+
+/// Why an entry was not appended. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// A segment must be prepared first: see [`Log::segment_wanted`].
+    #[error("no room for {bytes} bytes until a segment is prepared")]
+    NoRoom {
+        /// Bytes that the entry would take.
+        bytes: usize,
+    },
+    /// Too much is not synced yet. A sync makes room.
+    #[error("{unsynced_bytes} bytes are not synced yet")]
+    Held {
+        /// Bytes that are staged or written and not synced.
+        unsynced_bytes: usize,
+    },
+    /// A write or a sync has failed, and the log takes nothing more.
+    #[error("the log takes no more entries: {reason}")]
+    Poisoned {
+        /// What failed.
+        reason: String,
+    },
+    /// The term is older than the log's last.
+    #[error("term {term} is older than the log's last, {last}")]
+    TermWentBack {
+        /// The term asked for.
+        term: Term,
+        /// The log's last.
+        last: Term,
+    },
+    /// No entry may look like this.
+    #[error("an entry of {messages} messages and {payload_bytes} bytes is out of bounds")]
+    Draft {
+        /// Its number of messages.
+        messages: u32,
+        /// Length of its payload.
+        payload_bytes: usize,
+    },
+}
+
+/// Why staged entries were not written. The log is poisoned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the log takes no more entries: {reason}")]
+pub struct WriteError {
+    /// What failed.
+    pub reason: String,
+}
+
+impl<D: Disk> Log<D> {
+    /// Recovers the log of `kind` in `dir` and opens it.
+    pub(crate) fn open(
+        disk: &D,
+        dir: &str,
+        manifest: &Arc<ManifestFile<D>>,
+        kind: LogKind,
+        first_number: u64,
+    ) -> Result<(Self, LogRecovery), OpenError> {
+        let (found, report) = recover(disk, dir, manifest, kind)?;
+        let home = Home {
+            disk: disk.clone(),
+            dir: dir.to_owned(),
+            kind,
+            partition: manifest.content().partition,
+            manifest: Arc::clone(manifest),
+        };
+        let mut segments = Segments::starting_at(first_number);
+        let mut terms = Vec::new();
+        let count = found.segments.len();
+        let nexts: Vec<Offset> = found
+            .segments
+            .iter()
+            .skip(1)
+            .map(|next| next.contents.first)
+            .chain([found.end])
+            .collect();
+        for ((index, surveyed), end) in found.segments.into_iter().enumerate().zip(nexts) {
+            add_terms(&mut terms, &surveyed.contents.terms);
+            let active = index + 1 == count && found.appendable;
+            let damaged = found
+                .damaged
+                .iter()
+                .any(|range| range.segment == surveyed.name);
+            let stage = stage_of(&surveyed, active, damaged);
+            let mut segment = Segment::found(surveyed, stage, end);
+            if stage == Stage::Active {
+                // Another handle: the one that was read through has a map, which an idle log
+                // does not need.
+                let path = format!("{dir}/{}", segment.name);
+                let file = disk
+                    .open(&path)
+                    .map_err(|source| OpenError::Io { path, source })?;
+                segment.reopened(file);
+            }
+            segments.push(segment);
+        }
+        let progress = Progress {
+            end: found.end,
+            written: found.end,
+            flushed: found.end,
+            last_term: found.last_term,
+            unsynced_bytes: 0,
+            syncing_bytes: 0,
+            in_flight: None,
+            syncs: 0,
+        };
+        let ready = found
+            .spare
+            .map(|spare| (spare.name, spare.header, spare.file));
+        let log = Self {
+            home,
+            segments,
+            staged: Staged::default(),
+            progress,
+            spare: Spare {
+                ready,
+                ..Spare::default()
+            },
+            footers_unsynced: Vec::new(),
+            terms,
+            damage: Damage::new(found.damaged),
+            poison: None,
+            epoch: 0,
+        };
+        Ok((log, report))
+    }
+
+    /// Appends an entry: gives it the next offset and stages its record. Nothing is written yet.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append(&mut self, term: Term, draft: &EntryDraft<'_>) -> Result<Appended, AppendError> {
+        let bytes = self.check(term, draft)?;
+        self.make_room(term, bytes)?;
+        let offset = self.progress.end;
+        let segment = self
+            .segments
+            .active_mut()
+            .expect("room was found in the active segment");
+        if self.staged.bytes.is_empty() {
+            self.staged.position = segment.contents.data_end;
+        }
+        if !segment.opened {
+            // The opening stands right before the first record and is written with it.
+            self.staged.position = SEGMENT_HEADER_BYTES as u64;
+            self.staged
+                .bytes
+                .extend_from_slice(&segment.header.encode_opening(offset));
+            segment.opened = true;
+        }
+        let staged = &mut self.staged.bytes;
+        let at = staged.len();
+        staged.resize(at + RECORD_HEADER_BYTES, 0);
+        let header = encode_entry(draft, term, offset, staged);
+        let synced_before = self.progress.flushed;
+        let seal = segment.header.seal;
+        let local = LocalHeader::encode(seal, header.entry_bytes(), header.crc, synced_before);
+        staged[at..at + RECORD_HEADER_BYTES].copy_from_slice(&local);
+        staged.resize(
+            (staged.len() - at).next_multiple_of(RECORD_ALIGNMENT) + at,
+            0,
+        );
+        debug_assert_eq!(staged.len() - at, bytes);
+        let position = segment.contents.data_end;
+        segment
+            .contents
+            .add(segment.header.layout, &header, position, bytes as u64);
+        segment.end = segment.contents.end;
+        add_terms(&mut self.terms, &[(term, offset)]);
+        self.progress.last_term = term;
+        self.progress.end = offset.next();
+        self.progress.unsynced_bytes += bytes;
+        Ok(Appended {
+            header,
+            offset,
+            bytes,
+        })
+    }
+
+    /// Checks what can be refused without looking for room, and says how long the record is.
+    fn check(&self, term: Term, draft: &EntryDraft<'_>) -> Result<usize, AppendError> {
+        if let Some(reason) = &self.poison {
+            return Err(AppendError::Poisoned {
+                reason: reason.clone(),
+            });
+        }
+        let payload_bytes = draft.payload.len();
+        if payload_bytes > ENTRY_PAYLOAD_BYTES_MAX
+            || !(1..=ENTRY_MESSAGES_MAX).contains(&draft.messages)
+        {
+            return Err(AppendError::Draft {
+                messages: draft.messages,
+                payload_bytes,
+            });
+        }
+        if term < self.progress.last_term {
+            return Err(AppendError::TermWentBack {
+                term,
+                last: self.progress.last_term,
+            });
+        }
+        let bytes = record_bytes(ENTRY_HEADER_BYTES + payload_bytes);
+        let unsynced_bytes = self.progress.unsynced_bytes;
+        if unsynced_bytes > 0 && unsynced_bytes + bytes > LOG_UNSYNCED_BYTES_MAX {
+            return Err(AppendError::Held { unsynced_bytes });
+        }
+        Ok(bytes)
+    }
+
+    /// Makes sure that the active segment takes a record of `bytes` bytes and this term.
+    fn make_room(&mut self, term: Term, bytes: usize) -> Result<(), AppendError> {
+        let takes = |segment: &Segment<D::File>| {
+            let terms = &segment.contents.terms;
+            let new_term = terms.last().is_none_or(|(last, _)| *last != term);
+            segment.room() >= bytes as u64 && (!new_term || terms.len() < SEGMENT_TERMS_MAX)
+        };
+        if self.segments.active().is_some_and(takes) && !self.spare.replaces_active {
+            return Ok(());
+        }
+        let fits = |(_, header, _): &Ready<D>| header.layout.room() >= bytes as u64;
+        if !self.spare.ready.as_ref().is_some_and(fits) {
+            self.spare.wanted_bytes = bytes as u64;
+            return Err(AppendError::NoRoom { bytes });
+        }
+        // What is staged belongs into the segment that is left now.
+        if let Err(error) = self.write() {
+            return Err(AppendError::Poisoned {
+                reason: error.reason,
+            });
+        }
+        let (name, header, file) = self.spare.ready.take().expect("it was there just now");
+        self.spare.wanted_bytes = 0;
+        let first = self.progress.end;
+        let next = Segment::fresh(name, header, first, file);
+        if let Some(active) = self.segments.active_mut() {
+            active.end = first;
+            active.stage = Stage::Full;
+        }
+        self.segments.push(next);
+        self.settle_flushed();
+        Ok(())
+    }
+
+    /// Writes what is staged, with one write.
+    ///
+    /// # Errors
+    /// When the write fails: the log is poisoned then. The room was written before, so that a
+    /// full disk is no reason.
+    pub fn write(&mut self) -> Result<(), WriteError> {
+        if let Some(reason) = &self.poison {
+            return Err(WriteError {
+                reason: reason.clone(),
+            });
+        }
+        if self.staged.bytes.is_empty() {
+            return Ok(());
+        }
+        let segment = self
+            .segments
+            .active_mut()
+            .expect("records are staged for a segment");
+        let result = segment
+            .file()
+            .write_at(&self.staged.bytes, self.staged.position);
+        if let Err(error) = result {
+            let reason = format!("writing {}: {error}", segment.file().path());
+            self.poison = Some(reason.clone());
+            return Err(WriteError { reason });
+        }
+        segment.dirty = true;
+        self.staged.bytes.clear();
+        self.progress.written = self.progress.end;
+        Ok(())
+    }
+
+    /// The segment to make next, if one will be needed soon and none is being made.
+    pub fn segment_wanted(&mut self) -> Option<Prepare<D>> {
+        if self.poison.is_some() || self.spare.in_making {
+            return None;
+        }
+        let wanted = self.spare.wanted_bytes;
+        let half_full = self.segments.active().is_none_or(|active| {
+            active.room() < active.header.layout.room() / 2
+                || active.contents.terms.len() > SEGMENT_TERMS_MAX / 2
+        });
+        let soon = half_full && self.spare.ready.is_none() && !self.spare.failed;
+        if wanted == 0 && !soon {
+            return None;
+        }
+        let last = self.segments.iter().next_back();
+        let grown = last.map_or(SEGMENT_BYTES_MIN, |last| last.bytes * SEGMENT_GROWTH);
+        let layout = Layout::for_room(grown, wanted).expect("every entry fits into some segment");
+        let generation = self.home.manifest.content().mark(self.home.kind).generation;
+        let header = SegmentHeader::new(
+            self.home.kind,
+            self.home.partition,
+            self.progress.end,
+            generation,
+            layout,
+        );
+        let prepare = Prepare {
+            disk: self.home.disk.clone(),
+            dir: self.home.dir.clone(),
+            header,
+        };
+        let name = prepare.name();
+        self.spare.outgrown = self.spare.ready.take();
+        self.spare.replaces_active = self.segments.active().is_some_and(|at| at.name == name);
+        self.spare.in_making = true;
+        self.spare.failed = false;
+        Some(prepare)
+    }
+
+    /// Takes the segment that a [`Prepare`] made.
+    ///
+    /// # Errors
+    /// When it could not be made. The log keeps the room that it has, and asks again when an
+    /// append finds none.
+    pub fn segment_prepared(&mut self, prepared: Prepared<D>) -> Result<(), PrepareError> {
+        self.spare.in_making = false;
+        let generation = self.home.manifest.content().mark(self.home.kind).generation;
+        if prepared.header.seal.generation != generation {
+            return prepared.discard();
+        }
+        self.spare.wanted_bytes = 0;
+        let outgrown = self.spare.outgrown.take();
+        let replaces_active = std::mem::take(&mut self.spare.replaces_active);
+        let named = prepared.named;
+        match prepared.into_file() {
+            Ok(ready) if replaces_active => {
+                let (name, header, file) = ready;
+                self.segments.pop_last();
+                self.segments
+                    .push(Segment::fresh(name, header, self.progress.end, file));
+                Ok(())
+            }
+            Ok(ready) => {
+                if let Some((name, ..)) = outgrown.filter(|(name, ..)| *name != ready.0) {
+                    // Should this fail, the next start removes it.
+                    let _ = self.home.disk.remove(&format!("{}/{name}", self.home.dir));
+                }
+                self.spare.ready = Some(ready);
+                Ok(())
+            }
+            Err(error) => {
+                if replaces_active && named {
+                    // The active segment has lost its name.
+                    self.poison = Some(error.to_string());
+                }
+                self.spare.ready = outgrown.filter(|_| !named);
+                self.spare.failed = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// The first entry that the log still has.
+    #[must_use]
+    pub fn start(&self) -> Offset {
+        self.segments
+            .first()
+            .map_or(self.progress.end, |segment| segment.contents.first)
+    }
+
+    /// One past the last entry, staged ones included.
+    #[must_use]
+    pub const fn end(&self) -> Offset {
+        self.progress.end
+    }
+
+    /// One past the last entry that is written.
+    #[must_use]
+    pub const fn written(&self) -> Offset {
+        self.progress.written
+    }
+
+    /// One past the last entry that is durable.
+    #[must_use]
+    pub const fn flushed(&self) -> Offset {
+        self.progress.flushed
+    }
+
+    /// Bytes that are staged and not written.
+    #[must_use]
+    pub fn staged_bytes(&self) -> usize {
+        self.staged.bytes.len()
+    }
+
+    /// Bytes that are staged or written and not durable.
+    #[must_use]
+    pub const fn unsynced_bytes(&self) -> usize {
+        self.progress.unsynced_bytes
+    }
+
+    /// Whether a sync is in flight.
+    #[must_use]
+    pub const fn syncing(&self) -> bool {
+        self.progress.in_flight.is_some()
+    }
+
+    /// The terms of which the log holds entries, each with its first offset, in rising order.
+    #[must_use]
+    pub fn terms(&self) -> &[(Term, Offset)] {
+        &self.terms
+    }
+
+    /// The term of the newest entry; 0 when there is none.
+    #[must_use]
+    pub const fn last_term(&self) -> Term {
+        self.progress.last_term
+    }
+
+    /// Why the log takes no more entries, if it does not.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poison.as_deref()
+    }
+
+    /// Length of the log's files, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let spare = self
+            .spare
+            .ready
+            .as_ref()
+            .map_or(0, |(_, header, _)| header.layout.capacity);
+        self.segments.bytes() + spare
+    }
+
+    /// Number of segments that entries are, or can be, in.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Entries that are known to be damaged, in rising order. More may be found by reading.
+    #[must_use]
+    pub fn damaged(&self) -> &[DamagedRange] {
+        self.damage.ranges()
+    }
+
+    /// Which of the partition's logs this is.
+    #[must_use]
+    pub const fn kind(&self) -> LogKind {
+        self.home.kind
+    }
+
+    /// Closes the files and maps that reading has opened. They open again when they are needed.
+    pub fn close_idle(&mut self) {
+        self.segments.close_sealed();
+    }
+}

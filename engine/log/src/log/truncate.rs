@@ -1,0 +1,121 @@
+//! Truncation: dropping the newest entries, which a new primary does not have (REPLICATION rule 3).
+
+use std::io;
+use std::sync::Arc;
+
+use hulse_model::{Offset, Term};
+
+use crate::disk::Disk;
+use crate::log::Log;
+use crate::manifest::TruncateIntent;
+use crate::recovery::OpenError;
+
+/// Why a log was not truncated.
+#[derive(Debug, thiserror::Error)]
+pub enum TruncateError {
+    /// A write or a sync has failed before.
+    #[error("the log takes no more changes: {reason}")]
+    Poisoned {
+        /// What failed.
+        reason: String,
+    },
+    /// A sync is in flight; its result must come first.
+    #[error("a sync of the log is in flight")]
+    SyncInFlight,
+    /// The offset lies outside the log.
+    #[error("the log holds entries {start} to {end}, without the last, and cannot end at {offset}")]
+    OutOfRange {
+        /// The end asked for.
+        offset: Offset,
+        /// The log's first entry.
+        start: Offset,
+        /// One past its last entry.
+        end: Offset,
+    },
+    /// The entry that would be the last has another term. Nothing has changed.
+    #[error("the last entry to keep has term {found}, not {asked}")]
+    OtherTerm {
+        /// The term asked for.
+        asked: Term,
+        /// The term of that entry.
+        found: Term,
+    },
+    /// The disk failed half-way. The log is poisoned; the next start finishes the truncation.
+    #[error("the truncation was begun and could not be finished: {0}")]
+    Unfinished(Box<OpenError>),
+    /// The disk failed when the truncation was to be noted. The log is poisoned: the next start
+    /// finds either the old end or the new one.
+    #[error("the truncation could not be noted: {0}")]
+    Unnoted(io::Error),
+}
+
+impl<D: Disk> Log<D> {
+    /// Drops every entry at `offset` and after, durably. The last entry that stays has `term`;
+    /// when none stays, the term does not matter.
+    ///
+    /// Blocks for the disk. Nobody may hold an entry at or after `offset` that was read before:
+    /// its bytes become zeros.
+    ///
+    /// # Errors
+    /// See [`TruncateError`].
+    pub fn truncate_to(&mut self, term: Term, offset: Offset) -> Result<(), TruncateError> {
+        if let Some(reason) = &self.poison {
+            return Err(TruncateError::Poisoned {
+                reason: reason.clone(),
+            });
+        }
+        if self.progress.in_flight.is_some() {
+            return Err(TruncateError::SyncInFlight);
+        }
+        let (start, end) = (self.start(), self.end());
+        if offset < start || offset > end {
+            return Err(TruncateError::OutOfRange { offset, start, end });
+        }
+        let kept = self.terms.partition_point(|(_, first)| *first < offset);
+        let last = kept
+            .checked_sub(1)
+            .and_then(|at| self.terms.get(at))
+            .map(|(term, _)| *term);
+        if let Some(found) = last.filter(|found| offset > start && *found != term) {
+            return Err(TruncateError::OtherTerm { asked: term, found });
+        }
+        if let Err(error) = self.write() {
+            return Err(TruncateError::Poisoned {
+                reason: error.reason,
+            });
+        }
+        let flushed_to = self.progress.flushed.min(offset);
+        let kind = self.home.kind;
+        let noted = self.home.manifest.update(|content| {
+            let mark = content.mark_mut(kind);
+            mark.flushed_to = mark.flushed_to.max(flushed_to).min(offset);
+            mark.generation += 1;
+            content.intent = Some(TruncateIntent {
+                log: kind,
+                offset,
+                term,
+            });
+        });
+        if let Err(error) = noted {
+            self.poison = Some(format!("noting a truncation to {offset}: {error}"));
+            return Err(TruncateError::Unnoted(error));
+        }
+        self.reload().inspect_err(|error| {
+            self.poison = Some(format!("truncating to {offset}: {error}"));
+        })
+    }
+
+    /// Opens the log anew; recovery does what the manifest says had been begun.
+    fn reload(&mut self) -> Result<(), TruncateError> {
+        let (disk, dir) = (self.home.disk.clone(), self.home.dir.clone());
+        let manifest = Arc::clone(&self.home.manifest);
+        let next_number = self.segments.next_number();
+        let opened = Self::open(&disk, &dir, &manifest, self.home.kind, next_number);
+        let (mut log, _) = opened.map_err(|error| TruncateError::Unfinished(Box::new(error)))?;
+        log.epoch = self.epoch + 1;
+        log.spare.in_making = self.spare.in_making;
+        log.progress.syncs = self.progress.syncs;
+        *self = log;
+        Ok(())
+    }
+}
