@@ -1,0 +1,394 @@
+//! Consumers: messages out, acknowledgements back.
+
+mod acks;
+mod builder;
+mod handle;
+mod inbox;
+mod partition;
+mod received;
+mod shared;
+mod supervisor;
+mod window;
+
+use std::sync::Arc;
+
+use hulse_model::{MessageId, Offset, Position};
+use hulse_wire::AckRange;
+use tokio::task::AbortHandle;
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout_at};
+
+use crate::attempts::Attempts;
+use crate::client::ClientShared;
+use crate::error::ClientError;
+pub use builder::ConsumerBuilder;
+pub use handle::AckHandle;
+use inbox::{Grant, Taken};
+use partition::{PartitionConsumer, Reach};
+pub use received::Received;
+use shared::SharedInbox;
+
+/// Where a subscription is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeekTo {
+    /// The oldest message that there is, on every partition.
+    Earliest,
+    /// Behind the newest message, on every partition.
+    Latest,
+    /// Before this message, on its partition alone. An index of -1 means the entry's first one.
+    Position(MessageId),
+    /// Before the first message that was stored at or after this time, on every partition:
+    /// milliseconds since 1970.
+    Time(u64),
+}
+
+impl SeekTo {
+    /// The same for one partition; `None` when that one stays where it is.
+    pub(crate) fn on(self, partition: i32) -> Option<hulse_wire::SeekTo> {
+        Some(match self {
+            Self::Earliest => hulse_wire::SeekTo::Earliest,
+            Self::Latest => hulse_wire::SeekTo::Latest,
+            Self::Time(ms) => hulse_wire::SeekTo::Time(ms),
+            Self::Position(id) if id.partition == partition => {
+                let index = u32::try_from(id.index).unwrap_or(0);
+                hulse_wire::SeekTo::Position(Position {
+                    offset: id.offset,
+                    index,
+                })
+            }
+            Self::Position(_) => return None,
+        })
+    }
+}
+
+/// Where one partition of a subscription stood when its consumer was built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionMarks {
+    /// The partition; -1 for a topic without partitions.
+    pub partition: i32,
+    /// Everything before it was acknowledged.
+    pub mark: Position,
+    /// The oldest entry that there was.
+    pub log_start: Offset,
+    /// The offset behind the newest entry that could be delivered.
+    pub high_watermark: Offset,
+    /// The subscription was created by this consumer.
+    pub created: bool,
+}
+
+/// Receives the messages of a subscription.
+///
+/// ```no_run
+/// # async fn example(client: hulse_client::Client) -> Result<(), hulse_client::ClientError> {
+/// let consumer = client.consumer("orders", "billing").build().await?;
+/// loop {
+///     let message = consumer.receive().await?;
+///     println!("{}: {} bytes", message.message_id(), message.value().len());
+///     consumer.acknowledge(&message.message_id())?;
+/// }
+/// # }
+/// ```
+///
+/// # What arrives, and how often
+/// Messages of one partition come in order; of several partitions, as they arrive. What is not
+/// acknowledged comes again to the subscription's next consumer. Over lost connections one
+/// consumer hands a message out once only: see [`ConsumerBuilder::skip_seen`].
+///
+/// # Acknowledging
+/// An acknowledgement goes out with the next write of its connection, together with all others
+/// that were made meanwhile. It is kept until the broker has confirmed it, and sent again after a
+/// lost connection. A message is certain not to come again once the receipt is there
+/// ([`acknowledge_with_receipt`](Self::acknowledge_with_receipt)).
+///
+/// # Failure
+/// A lost connection is opened again for as long as it takes. While that lasts,
+/// [`receive`](Self::receive) gives the cause once per operation time-out of the client, and may be
+/// called again. Other errors are told there too; each says what it means.
+#[must_use = "a consumer that is dropped is closed"]
+pub struct Consumer {
+    partitions: Partitions,
+    inbox: Arc<SharedInbox>,
+    client: Arc<ClientShared>,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("partitions", &self.partitions.list.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The partitions of a consumer and their tasks; dropped, they end.
+#[derive(Default)]
+struct Partitions {
+    list: Vec<Arc<PartitionConsumer>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Partitions {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for partition in &self.list {
+            partition.fail(ClientError::Closed);
+        }
+    }
+}
+
+impl Consumer {
+    /// Where every partition of the subscription stood when the consumer was built, in the order
+    /// of their numbers. Its high watermarks say what there was to receive at that moment.
+    #[must_use]
+    pub fn marks(&self) -> Vec<PartitionMarks> {
+        let marks = |partition: &Arc<PartitionConsumer>| {
+            let subscribed = partition.marks()?;
+            Some(PartitionMarks {
+                partition: partition.partition,
+                mark: subscribed.mark,
+                log_start: subscribed.log_start,
+                high_watermark: subscribed.high_watermark,
+                created: subscribed.created,
+            })
+        };
+        self.partitions.list.iter().filter_map(marks).collect()
+    }
+
+    /// Number of partitions that it receives from.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.partitions.list.len()
+    }
+
+    /// The next message. Waits until there is one; to drop the future loses none.
+    ///
+    /// # Errors
+    /// - [`ClientError::DataCorrupted`]: what comes next on a partition is damaged. The partition
+    ///   waits until the subscription is moved ([`seek`](Self::seek)); others go on.
+    /// - [`ClientError::Undecodable`]: an entry that another kind of producer wrote. The next call
+    ///   goes on behind it.
+    /// - [`ClientError::Corrupt`]: bytes were damaged on the way. The connection is opened anew and
+    ///   nothing is lost; the next call goes on.
+    /// - The cause for which there has been no connection for as long as an operation may take.
+    ///   The next call waits for another such time.
+    /// - What the broker refuses for good, and [`ClientError::Closed`]: at every further call.
+    pub async fn receive(&self) -> Result<Received, ClientError> {
+        // A caller that never has to wait would keep everything else on its thread from running.
+        consume_budget().await;
+        loop {
+            let mut grants = Vec::new();
+            let (taken, more) = {
+                let mut inbox = self.inbox.lock();
+                (inbox.take(&mut grants), inbox.has_items())
+            };
+            self.grant(grants);
+            if more {
+                // Another caller may wait for what is left.
+                self.inbox.notify();
+            }
+            match taken {
+                Taken::Message(message) => return Ok(message),
+                Taken::Error(error) => return Err(error),
+                Taken::Nothing => self.inbox.filled().await,
+            }
+        }
+    }
+
+    /// Waits for a message and takes with it what else is there, up to `max` (at least one).
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive), and only when there is no message before the error.
+    pub async fn receive_many(&self, max: usize) -> Result<Vec<Received>, ClientError> {
+        let mut messages = vec![self.receive().await?];
+        let mut grants = Vec::new();
+        {
+            let mut inbox = self.inbox.lock();
+            while messages.len() < max && inbox.has_items() {
+                match inbox.take(&mut grants) {
+                    Taken::Message(message) => messages.push(message),
+                    Taken::Error(error) => {
+                        inbox.put_back(error);
+                        break;
+                    }
+                    Taken::Nothing => break,
+                }
+            }
+        }
+        self.grant(grants);
+        Ok(messages)
+    }
+
+    fn grant(&self, grants: Vec<Grant>) {
+        for grant in grants {
+            self.partitions.list[grant.lane].grant(grant);
+        }
+    }
+
+    /// Acknowledges one message, or with an index of -1 all messages of its entry, without waiting
+    /// for a receipt.
+    ///
+    /// # Errors
+    /// When the id is not of this consumer's topic, or the consumer is closed.
+    pub fn acknowledge(&self, id: &MessageId) -> Result<(), ClientError> {
+        self.ack(id, Reach::Range, false).map(|_| ())
+    }
+
+    /// Acknowledges everything of the id's partition up to this message, which is included; with
+    /// an index of -1 up to the end of its entry. Without waiting for a receipt.
+    ///
+    /// # Errors
+    /// As [`acknowledge`](Self::acknowledge).
+    pub fn acknowledge_cumulative(&self, id: &MessageId) -> Result<(), ClientError> {
+        self.ack(id, Reach::UpTo, false).map(|_| ())
+    }
+
+    /// As [`acknowledge`](Self::acknowledge). The handle waits until it is durable.
+    pub fn acknowledge_with_receipt(&self, id: &MessageId) -> AckHandle {
+        self.ack_handle(id, Reach::Range)
+    }
+
+    /// As [`acknowledge_cumulative`](Self::acknowledge_cumulative). The handle waits until it is
+    /// durable.
+    pub fn acknowledge_cumulative_with_receipt(&self, id: &MessageId) -> AckHandle {
+        self.ack_handle(id, Reach::UpTo)
+    }
+
+    fn ack_handle(&self, id: &MessageId, reach: Reach) -> AckHandle {
+        let receipt = self.ack(id, reach, true);
+        AckHandle::new(receipt.and_then(|receipt| receipt.ok_or(ClientError::Closed)))
+    }
+
+    fn ack(
+        &self,
+        id: &MessageId,
+        reach: Reach,
+        receipt: bool,
+    ) -> Result<Option<acks::AckReceipt>, ClientError> {
+        let partition = self.partition(id.partition)?;
+        let range = match u32::try_from(id.index) {
+            Ok(index) => AckRange::message(id.offset, index),
+            Err(_) => AckRange::entry(id.offset),
+        };
+        partition.acknowledge(range, reach, receipt)
+    }
+
+    fn partition(&self, number: i32) -> Result<&Arc<PartitionConsumer>, ClientError> {
+        self.partitions
+            .list
+            .iter()
+            .find(|partition| partition.partition == number)
+            .ok_or_else(|| ClientError::invalid(format!("this consumer has no partition {number}")))
+    }
+
+    /// Moves the subscription: what is received afterwards begins there. What was received before
+    /// and is not acknowledged is forgotten here; acknowledgements that were made are sent first.
+    ///
+    /// It also leads past damaged entries: see [`ClientError::DataCorrupted`].
+    ///
+    /// # Errors
+    /// What the broker refuses; the last cause when the client's operation time-out is over.
+    pub async fn seek(&self, to: SeekTo) -> Result<(), ClientError> {
+        if let SeekTo::Position(id) = to {
+            self.partition(id.partition)?;
+        }
+        for partition in &self.partitions.list {
+            if let Some(to) = to.on(partition.partition) {
+                self.seek_one(partition, to).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn seek_one(
+        &self,
+        partition: &PartitionConsumer,
+        to: hulse_wire::SeekTo,
+    ) -> Result<(), ClientError> {
+        let mut attempts = Attempts::new(self.client.operation_timeout);
+        loop {
+            let deadline = attempts.answer_by(self.client.operation_timeout);
+            // An acknowledgement that came after the move would undo a part of it.
+            confirm(partition, deadline).await?;
+            let answer = match partition.begin_seek(to) {
+                Ok(answer) => timeout_at(deadline, answer).await,
+                Err(cause) => {
+                    attempts.pause(self.passing(cause)).await?;
+                    continue;
+                }
+            };
+            let after = self.client.operation_timeout;
+            let cause = match answer {
+                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(Err(refused))) => refused,
+                Ok(Err(_)) => self.passing(
+                    partition
+                        .last_cause()
+                        .unwrap_or(ClientError::Timeout { after }),
+                ),
+                Err(_) => ClientError::Timeout { after },
+            };
+            attempts.pause(cause).await?;
+        }
+    }
+
+    /// While there is no stream because entries are damaged, one is being opened: to wait for it
+    /// is worth while.
+    fn passing(&self, cause: ClientError) -> ClientError {
+        match cause {
+            ClientError::DataCorrupted { .. } => ClientError::Timeout {
+                after: self.client.operation_timeout,
+            },
+            cause => cause,
+        }
+    }
+
+    /// Waits until every acknowledgement made so far is durable.
+    ///
+    /// # Errors
+    /// As [`AckHandle`].
+    pub async fn flush(&self) -> Result<(), ClientError> {
+        let deadline = Instant::now() + self.client.operation_timeout;
+        let mut outcome = Ok(());
+        for partition in &self.partitions.list {
+            outcome = outcome.and(confirm(partition, deadline).await);
+        }
+        outcome
+    }
+
+    /// Waits until every acknowledgement is durable, and closes the consumer on the broker, which
+    /// gives what is not acknowledged to the next. Further calls do nothing.
+    ///
+    /// # Errors
+    /// As [`AckHandle`]. The consumer is closed all the same.
+    pub async fn close(&self) -> Result<(), ClientError> {
+        let flushed = self.flush().await;
+        let deadline = Instant::now() + self.client.operation_timeout;
+        for partition in &self.partitions.list {
+            if let Some(slot) = partition.unlink() {
+                // A broker that is gone has no stream to close.
+                let _ = slot.close(deadline).await;
+            }
+            partition.fail(ClientError::Closed);
+        }
+        self.inbox.lock().close(ClientError::Closed);
+        self.inbox.notify();
+        flushed
+    }
+}
+
+/// Waits for the receipts of all acknowledgements of a partition.
+async fn confirm(partition: &PartitionConsumer, deadline: Instant) -> Result<(), ClientError> {
+    let started = Instant::now();
+    for receipt in partition.open_receipts() {
+        match timeout_at(deadline, AckHandle::new(Ok(receipt))).await {
+            Ok(confirmed) => confirmed?,
+            Err(_) => {
+                return Err(ClientError::Timeout {
+                    after: started.elapsed(),
+                });
+            }
+        }
+    }
+    Ok(())
+}

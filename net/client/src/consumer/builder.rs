@@ -1,0 +1,181 @@
+//! The settings of a consumer.
+
+use std::sync::Arc;
+
+use hulse_model::limits::CONSUMER_PERMITS_MAX;
+use hulse_wire::{StartFrom, SubscriptionType};
+use tokio::task::JoinSet;
+
+use crate::attempts::Attempts;
+use crate::client::{ClientShared, subscription_name, topic_name};
+use crate::consumer::inbox::Inbox;
+use crate::consumer::partition::{PartitionConsumer, Settings};
+use crate::consumer::shared::SharedInbox;
+use crate::consumer::supervisor::{open, supervise};
+use crate::consumer::window::QueueLimits;
+use crate::consumer::{Consumer, Partitions};
+use crate::error::ClientError;
+
+const QUEUE_MESSAGES: u32 = 50_000;
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The settings of a [`Consumer`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct ConsumerBuilder {
+    client: Arc<ClientShared>,
+    topic: String,
+    subscription: String,
+    kind: SubscriptionType,
+    start: StartFrom,
+    name: String,
+    queue: QueueLimits,
+    skip_seen: Option<bool>,
+}
+
+impl std::fmt::Debug for ConsumerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConsumerBuilder")
+            .field("topic", &self.topic)
+            .field("subscription", &self.subscription)
+            .field("kind", &self.kind)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(client: Arc<ClientShared>, topic: &str, subscription: &str) -> Self {
+        Self {
+            client,
+            topic: topic.to_owned(),
+            subscription: subscription.to_owned(),
+            kind: SubscriptionType::Exclusive,
+            start: StartFrom::Earliest,
+            name: String::new(),
+            queue: QueueLimits {
+                messages: QUEUE_MESSAGES,
+                bytes: QUEUE_BYTES,
+            },
+            skip_seen: None,
+        }
+    }
+
+    /// How the subscription shares its messages among its consumers; exclusive unless set.
+    pub const fn subscription_type(mut self, kind: SubscriptionType) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Where the subscription begins if it does not exist yet: at the oldest message unless set.
+    /// One that exists goes on where it is.
+    pub const fn start(mut self, start: StartFrom) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// The consumer's name, for people: up to 255 bytes without control characters.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// How many messages of each partition the broker may send ahead of the application: 1 to
+    /// 1,000,000; 50,000 unless set. A batch is sent whole, so that one batch more may wait.
+    pub const fn receive_queue(mut self, messages: u32) -> Self {
+        self.queue.messages = messages;
+        self
+    }
+
+    /// How many bytes of each partition may wait for the application: 16 MiB unless set. The
+    /// number of messages that the broker may send follows from their average size, so this is
+    /// what is aimed at, not a hard limit.
+    pub const fn receive_queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue.bytes = bytes;
+        self
+    }
+
+    /// Whether a message that this consumer has handed out is kept back when it comes again after
+    /// a lost connection. On unless set, for an exclusive subscription; off for the others, whose
+    /// messages come in no order. A [seek](Consumer::seek) makes all messages new.
+    ///
+    /// Messages that were handed out and are not acknowledged can still be acknowledged after a
+    /// lost connection, so nothing is lost by it while the program lives; a new consumer gets them
+    /// again.
+    pub const fn skip_seen(mut self, skip: bool) -> Self {
+        self.skip_seen = Some(skip);
+        self
+    }
+
+    /// Subscribes to every partition of the topic, which is created if it does not exist and the
+    /// broker's policy allows it. While another consumer has an exclusive subscription this is
+    /// tried again until the client's operation time-out: a consumer that died is noticed within
+    /// about a second.
+    ///
+    /// # Errors
+    /// A setting or a name that is not legal; what the broker refuses for good; the last cause
+    /// when the client's operation time-out is over.
+    pub async fn build(self) -> Result<Consumer, ClientError> {
+        if self.queue.messages == 0 || self.queue.messages > CONSUMER_PERMITS_MAX {
+            let what = format!("the receive queue may hold 1 to {CONSUMER_PERMITS_MAX} messages");
+            return Err(ClientError::InvalidArgument { what });
+        }
+        if self.queue.bytes == 0 {
+            return Err(ClientError::invalid(
+                "the receive queue must hold at least 1 byte",
+            ));
+        }
+        let settings = Settings {
+            topic: topic_name(&self.topic)?,
+            subscription: subscription_name(&self.subscription)?,
+            kind: self.kind,
+            start: self.start,
+            consumer: self.name,
+        };
+        let client = self.client;
+        let mut attempts = Attempts::new(client.operation_timeout);
+        let places = loop {
+            let deadline = attempts.answer_by(client.operation_timeout);
+            match client
+                .lookup
+                .find(&client.pool, &settings.topic, None, deadline)
+                .await
+            {
+                Ok(places) => break places,
+                Err(cause) => attempts.pause(cause).await?,
+            }
+        };
+        let numbers: Vec<i32> = places.all().iter().map(|place| place.partition).collect();
+        let exclusive = self.kind == SubscriptionType::Exclusive;
+        let skip_seen = self.skip_seen.unwrap_or(exclusive);
+        let inbox = Arc::new(SharedInbox::new(Inbox::new(
+            &numbers, self.queue, skip_seen,
+        )));
+        let mut partitions = Partitions::default();
+        let mut opening = JoinSet::new();
+        for (lane, number) in numbers.into_iter().enumerate() {
+            let partition = Arc::new(PartitionConsumer::new(
+                Arc::clone(&client),
+                settings.clone(),
+                places.clone(),
+                number,
+                lane,
+                Arc::clone(&inbox),
+            ));
+            partitions.list.push(Arc::clone(&partition));
+            let attempts = Attempts::new(client.operation_timeout);
+            opening.spawn(async move { open(&partition, attempts, false).await });
+        }
+        while let Some(opened) = opening.join_next().await {
+            opened.map_err(|_| ClientError::Closed)??;
+        }
+        for partition in &partitions.list {
+            let task = tokio::spawn(supervise(Arc::clone(partition)));
+            partitions.tasks.push(task.abort_handle());
+        }
+        Ok(Consumer {
+            partitions,
+            inbox,
+            client,
+        })
+    }
+}

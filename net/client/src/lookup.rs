@@ -1,0 +1,132 @@
+//! Which partitions a topic has and where they live, remembered until it turns out to be wrong.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hulse_model::TopicName;
+use hulse_wire::{Lookup as LookupRequest, Reply, Request};
+use tokio::sync::Mutex as TurnMutex;
+use tokio::time::Instant;
+
+use crate::error::ClientError;
+use crate::pool::Pool;
+
+/// One partition and the address of the core that owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The partition's number; -1 for a topic without partitions.
+    pub(crate) partition: i32,
+    /// `host:port`.
+    pub(crate) address: String,
+}
+
+/// The places of one topic, and which answer they are from.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    answer: u64,
+    topic: TopicName,
+    places: Arc<[Place]>,
+}
+
+impl Places {
+    /// The topic in its full form; the whole topic when one partition was asked for by name.
+    pub(crate) const fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// All partitions, in rising order.
+    pub(crate) fn all(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The address of a partition's owner.
+    pub(crate) fn address(&self, partition: i32) -> Option<&str> {
+        let place = self
+            .places
+            .iter()
+            .find(|place| place.partition == partition)?;
+        Some(&place.address)
+    }
+}
+
+/// The look-ups of one client.
+#[derive(Default)]
+pub(crate) struct Lookup {
+    topics: Mutex<HashMap<TopicName, Arc<TurnMutex<Option<Places>>>>>,
+}
+
+impl Lookup {
+    /// The places of `topic`: remembered ones, or fresh ones when those are `stale`, that is when
+    /// they have just proved wrong. Many that find the same places stale cause one question.
+    ///
+    /// # Errors
+    /// When no server can be reached, or the topic does not exist and may not be created by use.
+    pub(crate) async fn find(
+        &self,
+        pool: &Pool,
+        topic: &TopicName,
+        stale: Option<&Places>,
+        deadline: Instant,
+    ) -> Result<Places, ClientError> {
+        let turn = {
+            let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            match topics.get(topic) {
+                Some(turn) => Arc::clone(turn),
+                None => Arc::clone(topics.entry(topic.clone()).or_default()),
+            }
+        };
+        let mut known = turn.lock().await;
+        let oldest = stale.map_or(0, |stale| stale.answer + 1);
+        if let Some(places) = known.as_ref().filter(|places| places.answer >= oldest) {
+            return Ok(places.clone());
+        }
+        let mut places = ask(pool, topic, deadline).await?;
+        places.answer = known
+            .as_ref()
+            .map_or(0, |places| places.answer + 1)
+            .max(oldest);
+        Ok(known.insert(places).clone())
+    }
+
+    /// Forgets a topic: it was deleted or created.
+    pub(crate) fn forget(&self, topic: &TopicName) {
+        self.topics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(topic);
+    }
+}
+
+async fn ask(pool: &Pool, topic: &TopicName, deadline: Instant) -> Result<Places, ClientError> {
+    let connection = pool.any().await?;
+    let request = LookupRequest {
+        topic: topic.clone(),
+        create_missing: true,
+    };
+    let answer = connection
+        .request(0, &Request::Lookup(request), deadline)
+        .await?;
+    let Reply::Located(located) = answer.reply()? else {
+        return Err(answer.unexpected());
+    };
+    if located.places.is_empty() {
+        return Err(ClientError::corrupt(
+            connection.address(),
+            "LOCATED names no partition",
+        ));
+    }
+    let place = |place: &hulse_wire::PartitionPlace<'_>| Place {
+        partition: place.partition,
+        address: place.address.to_owned(),
+    };
+    // A partition that was asked for by its own name belongs to the whole topic.
+    let topic = match located.topic.split_partition() {
+        Some((whole, _)) if located.places.iter().all(|place| place.partition >= 0) => whole,
+        _ => located.topic.clone(),
+    };
+    Ok(Places {
+        answer: 0,
+        topic,
+        places: located.places.iter().map(place).collect(),
+    })
+}

@@ -1,0 +1,58 @@
+//! A message to send.
+
+use hulse_model::batch;
+
+/// A message to send: a value, and a key or none. It borrows its bytes; [`crate::Producer::send`]
+/// copies them into a batch.
+///
+/// ```
+/// use hulse_client::Message;
+///
+/// let plain = Message::new("hello");
+/// let keyed = Message::keyed("customer-7", "hello");
+/// assert_eq!(plain.value, keyed.value);
+/// assert_eq!(keyed.key, Some(&b"customer-7"[..]));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// The key: messages of the same key go to the same partition. At most 4 KiB.
+    pub key: Option<&'a [u8]>,
+    /// The value, at most 5 MiB.
+    pub value: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// A message without a key.
+    pub fn new<V: AsRef<[u8]> + ?Sized>(value: &'a V) -> Self {
+        Self {
+            key: None,
+            value: value.as_ref(),
+        }
+    }
+
+    /// A message with a key.
+    pub fn keyed<K, V>(key: &'a K, value: &'a V) -> Self
+    where
+        K: AsRef<[u8]> + ?Sized,
+        V: AsRef<[u8]> + ?Sized,
+    {
+        Self {
+            key: Some(key.as_ref()),
+            value: value.as_ref(),
+        }
+    }
+
+    /// The message as the payload's codec knows it.
+    pub(crate) const fn encoded(&self) -> batch::Message<'a> {
+        batch::Message {
+            key: self.key,
+            value: self.value,
+        }
+    }
+}
+
+impl<'a, V: AsRef<[u8]> + ?Sized> From<&'a V> for Message<'a> {
+    fn from(value: &'a V) -> Self {
+        Self::new(value)
+    }
+}

@@ -1,0 +1,267 @@
+//! Producers: messages in, message ids back.
+
+mod batcher;
+mod budget;
+mod builder;
+mod handle;
+mod partition;
+mod queue;
+mod route;
+mod shared;
+mod supervisor;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hulse_model::MessageId;
+use hulse_model::batch::BatchError;
+use hulse_model::limits::{KEY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::client::ClientShared;
+use crate::completion::WakerSlot;
+use crate::error::ClientError;
+use crate::message::Message;
+pub use builder::ProducerBuilder;
+pub use handle::SendHandle;
+use partition::{PartitionProducer, Pushed};
+use route::Router;
+use shared::ProducerShared;
+
+/// Sends messages to a topic.
+///
+/// # Sending in two stages
+/// [`send`](Self::send) waits only until there is room and gives a [`SendHandle`]; the handle
+/// waits until the message is stored. A program that wants throughput sends on and looks at its
+/// handles later, or drops them and calls [`flush`](Self::flush).
+///
+/// ```no_run
+/// # async fn example(client: hulse_client::Client) -> Result<(), hulse_client::ClientError> {
+/// let producer = client.producer("orders").name("shop-7").build().await?;
+/// let mut handles = Vec::new();
+/// for order in ["one", "two", "three"] {
+///     handles.push(producer.send(order).await?);
+/// }
+/// for handle in handles {
+///     println!("{}", handle.await?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Order and repetition
+/// Messages of one partition are stored in the order in which they were sent, each once: every
+/// message has a sequence number, and after a lost connection everything without a receipt is
+/// sent again, byte for byte, under the same numbers. What had been stored keeps its id. A
+/// producer with a [name](ProducerBuilder::name) of its own goes on with this after a restart of
+/// the program: see [`last_sequence`](Self::last_sequence).
+///
+/// On a topic with partitions each partition numbers for itself. A message with a key goes to the
+/// partition that the key's hash says (MurmurHash3, as Pulsar's clients have it); messages without
+/// one go in turn, batch by batch.
+///
+/// # Failure
+/// A batch that the broker refuses for good, and has certainly not stored, fails alone. When a
+/// message waits for its receipt for longer than the client's operation time-out, or it cannot be
+/// known whether a batch is stored, the producer gives up: everything that waits fails with
+/// [`ClientError::ProducerFailed`], and so does every later `send`. Build it again then; with a
+/// name, it goes on behind the last stored message.
+///
+/// # Closing
+/// [`close`](Self::close) sends what is left and waits for it. A producer that is dropped drops
+/// what has not been sent; handles that are left fail with [`ClientError::Closed`].
+#[must_use = "a producer that is dropped is closed"]
+pub struct Producer {
+    partitions: Partitions,
+    shared: Arc<ProducerShared>,
+    router: Router,
+    client: Arc<ClientShared>,
+    /// A batch was completed since the last time that other tasks were let run.
+    yield_due: AtomicBool,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer")
+            .field("name", &self.name())
+            .field("partitions", &self.partitions())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The partitions of a producer and their tasks; dropped, they end.
+#[derive(Default)]
+struct Partitions {
+    list: Vec<Arc<PartitionProducer>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Partitions {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        for partition in &self.list {
+            partition.fail(ClientError::Closed);
+        }
+    }
+}
+
+impl Producer {
+    /// The producer's name: the one that was asked for, or the one that the broker gave (of the
+    /// first partition, when there are several).
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.partitions
+            .list
+            .first()
+            .map_or_else(String::new, |partition| partition.name())
+    }
+
+    /// Number of partitions that it sends to.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.partitions.list.len()
+    }
+
+    /// The highest sequence number that was stored under this producer's name when it was built;
+    /// `None` when there was none. The first message after that gets the next number, unless
+    /// [`ProducerBuilder::initial_sequence`] says otherwise.
+    ///
+    /// On a topic with partitions this is the highest of all; see
+    /// [`last_sequences`](Self::last_sequences).
+    #[must_use]
+    pub fn last_sequence(&self) -> Option<u64> {
+        self.partitions
+            .list
+            .iter()
+            .filter_map(|partition| partition.last_sequence())
+            .max()
+    }
+
+    /// The same for every partition: its number (-1 for a topic without partitions) and its
+    /// highest sequence number.
+    #[must_use]
+    pub fn last_sequences(&self) -> Vec<(i32, Option<u64>)> {
+        self.partitions
+            .list
+            .iter()
+            .map(|one| (one.partition, one.last_sequence()))
+            .collect()
+    }
+
+    /// Takes a message. Waits only while the limits of what is on the way are reached
+    /// ([`ProducerBuilder::max_in_flight_bytes`], [`ProducerBuilder::max_in_flight_messages`]).
+    ///
+    /// When the future is dropped before it is ready, the message has not been taken.
+    ///
+    /// # Errors
+    /// [`ClientError::MessageTooLarge`]; the reason why the producer has failed or was closed.
+    pub async fn send<'m>(
+        &self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<SendHandle, ClientError> {
+        let message = message.into();
+        let bytes = check(&message)?;
+        // A caller that never has to wait would keep everything else on its thread from running.
+        if self.yield_due.swap(false, Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        if self.shared.budget.take(bytes).await.is_err() {
+            return Err(self.shared.failed().unwrap_or(ClientError::Closed));
+        }
+        let pushed = self.push(&message, bytes);
+        if pushed.is_err() {
+            self.shared.budget.give_back(1, bytes);
+        }
+        pushed
+    }
+
+    fn push(&self, message: &Message<'_>, bytes: usize) -> Result<SendHandle, ClientError> {
+        let mut may_turn = message.key.is_none() && self.partitions.list.len() > 1;
+        loop {
+            let at = self.router.route(message.key);
+            match self.partitions.list[at].push(message, bytes, may_turn)? {
+                Pushed::Queued { handle, sealed } => {
+                    if sealed {
+                        self.router.turned(at);
+                        self.yield_due.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(handle);
+                }
+                Pushed::Turned => {
+                    self.router.turned(at);
+                    may_turn = false;
+                }
+            }
+        }
+    }
+
+    /// Sends a message and waits until it is stored.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`SendHandle`].
+    pub async fn send_and_wait<'m>(
+        &self,
+        message: impl Into<Message<'m>>,
+    ) -> Result<MessageId, ClientError> {
+        self.send(message).await?.await
+    }
+
+    /// Sends what has been taken so far without waiting for more, and waits until all of it is
+    /// stored.
+    ///
+    /// # Errors
+    /// The first failure among the messages that had no receipt yet.
+    pub async fn flush(&self) -> Result<(), ClientError> {
+        let receipts: Vec<_> = self
+            .partitions
+            .list
+            .iter()
+            .flat_map(|partition| partition.seal())
+            .collect();
+        let mut outcome = Ok(());
+        for receipt in receipts {
+            let mut slot = WakerSlot::default();
+            let stored = poll_fn(|cx| receipt.poll(cx, &mut slot)).await;
+            outcome = outcome.and(stored);
+        }
+        outcome
+    }
+
+    /// Takes no more messages, waits until everything is stored, and closes the producer on the
+    /// broker. Further calls do nothing.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush). The producer is closed all the same.
+    pub async fn close(&self) -> Result<(), ClientError> {
+        self.shared.budget.close();
+        let flushed = self.flush().await;
+        let deadline = Instant::now() + self.client.operation_timeout;
+        for partition in &self.partitions.list {
+            if let Some(slot) = partition.unlink() {
+                // Everything is stored; a broker that is gone has no stream to close.
+                let _ = slot.close(deadline).await;
+            }
+            partition.fail(ClientError::Closed);
+        }
+        flushed
+    }
+}
+
+/// The bytes that a message takes in a batch.
+fn check(message: &Message<'_>) -> Result<usize, ClientError> {
+    let too_large = |source| Err(ClientError::MessageTooLarge { source });
+    let key_bytes = message.key.map_or(0, <[u8]>::len);
+    if message.value.len() > MESSAGE_BYTES_MAX {
+        return too_large(BatchError::ValueTooLarge {
+            bytes: message.value.len(),
+        });
+    }
+    if key_bytes > KEY_BYTES_MAX {
+        return too_large(BatchError::KeyTooLarge { bytes: key_bytes });
+    }
+    Ok(message.encoded().encoded_bytes())
+}

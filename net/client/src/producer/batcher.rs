@@ -1,0 +1,257 @@
+//! Collects messages into batches. Pure: it knows no clock and no network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hulse_model::batch::BatchError;
+use tokio::time::Instant;
+
+use crate::message::Message;
+use crate::producer::handle::{BatchReceipt, SendHandle};
+
+/// When a batch is full, and how long it waits until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchLimits {
+    /// The most messages of a batch.
+    pub(crate) messages: u32,
+    /// Payload bytes at which a batch is full. One larger message makes a batch of its own.
+    pub(crate) bytes: usize,
+    /// How long a message may wait for others.
+    pub(crate) linger: Duration,
+}
+
+/// A batch that is complete: its bytes never change again.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedBatch {
+    /// The sequence number of its first message; they rise by one.
+    pub(crate) sequence: u64,
+    /// Number of messages.
+    pub(crate) messages: u32,
+    /// Whether numbers before it were left out on purpose.
+    pub(crate) skipped: bool,
+    /// The payload.
+    pub(crate) payload: Bytes,
+    /// When its first message came.
+    pub(crate) opened: Instant,
+    /// What its handles wait for.
+    pub(crate) receipt: Arc<BatchReceipt>,
+}
+
+#[derive(Debug)]
+struct OpenBatch {
+    payload: Vec<u8>,
+    messages: u32,
+    opened: Instant,
+    receipt: Arc<BatchReceipt>,
+}
+
+/// The batch that is being filled, and the numbering of messages.
+#[derive(Debug)]
+pub(crate) struct Batcher {
+    limits: BatchLimits,
+    partition: i32,
+    next_sequence: u64,
+    skip_next: bool,
+    open: Option<OpenBatch>,
+    /// Length of the last sealed payload: a good guess for the next.
+    last_bytes: usize,
+}
+
+impl Batcher {
+    /// A batcher whose first message gets `first_sequence`. `skipped` says that numbers before it
+    /// were left out.
+    pub(crate) const fn new(
+        limits: BatchLimits,
+        partition: i32,
+        first_sequence: u64,
+        skipped: bool,
+    ) -> Self {
+        Self {
+            limits,
+            partition,
+            next_sequence: first_sequence,
+            skip_next: skipped,
+            open: None,
+            last_bytes: 0,
+        }
+    }
+
+    /// Whether a message that takes `bytes` goes into the open batch without filling it over its
+    /// limit.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.open
+            .as_ref()
+            .is_none_or(|open| open.payload.len() + bytes <= self.limits.bytes)
+    }
+
+    /// Adds a message. The caller has made sure of [`Self::has_room`].
+    ///
+    /// # Errors
+    /// When the message is over a limit; nothing has changed then.
+    pub(crate) fn push(
+        &mut self,
+        message: &Message<'_>,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<SendHandle, BatchError> {
+        if let Some(open) = &mut self.open {
+            message.encoded().encode(&mut open.payload)?;
+            let index = open.messages;
+            open.messages += 1;
+            self.next_sequence += 1;
+            return Ok(SendHandle::new(Arc::clone(&open.receipt), index));
+        }
+        let encoded = message.encoded();
+        let guess = if self.last_bytes > self.limits.bytes / 2 {
+            self.limits.bytes
+        } else {
+            self.last_bytes
+        };
+        let mut payload = Vec::with_capacity(guess.max(encoded.encoded_bytes()));
+        encoded.encode(&mut payload)?;
+        let receipt = Arc::new(BatchReceipt::new(self.next_sequence, self.partition));
+        let handle = SendHandle::new(Arc::clone(&receipt), 0);
+        self.open = Some(OpenBatch {
+            payload,
+            messages: 1,
+            opened: now(),
+            receipt,
+        });
+        self.next_sequence += 1;
+        Ok(handle)
+    }
+
+    /// Whether the open batch is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.messages >= self.limits.messages || open.payload.len() >= self.limits.bytes
+        })
+    }
+
+    /// Whether there is no message that waits for others.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// When the open batch got its first message.
+    pub(crate) fn opened(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.opened)
+    }
+
+    /// When the open batch has waited for long enough.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.open
+            .as_ref()
+            .map(|open| open.opened + self.limits.linger)
+    }
+
+    /// Ends the open batch, if there is one.
+    pub(crate) fn seal(&mut self) -> Option<SealedBatch> {
+        let open = self.open.take()?;
+        self.last_bytes = open.payload.len();
+        Some(SealedBatch {
+            sequence: open.receipt.sequence(),
+            messages: open.messages,
+            skipped: std::mem::take(&mut self.skip_next),
+            payload: Bytes::from(open.payload),
+            opened: open.opened,
+            receipt: open.receipt,
+        })
+    }
+
+    /// Says that numbers before the next batch are left out.
+    pub(crate) const fn skip(&mut self) {
+        self.skip_next = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hulse_model::batch::Messages;
+    use proptest::prelude::*;
+
+    const LIMITS: BatchLimits = BatchLimits {
+        messages: 7,
+        bytes: 200,
+        linger: Duration::from_millis(1),
+    };
+
+    /// Drives a batcher as a producer does; gives the sealed batches.
+    fn batches(values: &[Vec<u8>], first: u64) -> Vec<SealedBatch> {
+        let now = Instant::now();
+        let mut batcher = Batcher::new(LIMITS, -1, first, false);
+        let mut sealed = Vec::new();
+        for (at, value) in values.iter().enumerate() {
+            let message = Message::new(value);
+            if !batcher.has_room(message.encoded().encoded_bytes()) {
+                sealed.extend(batcher.seal());
+            }
+            let handle = batcher.push(&message, || now).unwrap();
+            assert_eq!(handle.sequence(), first + at as u64);
+            if batcher.is_full() {
+                sealed.extend(batcher.seal());
+            }
+        }
+        sealed.extend(batcher.seal());
+        sealed
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_is_in_one_batch_in_order_and_numbered_without_gaps(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..60),
+            first in 0..1_000_000_u64,
+        ) {
+            let mut next = first;
+            let mut seen = Vec::new();
+            for batch in batches(&values, first) {
+                prop_assert_eq!(batch.sequence, next);
+                prop_assert!(batch.messages >= 1 && batch.messages <= LIMITS.messages);
+                prop_assert!(batch.payload.len() <= LIMITS.bytes || batch.messages == 1);
+                let read: Vec<_> =
+                    Messages::new(&batch.payload).map(|m| m.unwrap().value.to_vec()).collect();
+                prop_assert_eq!(read.len(), batch.messages as usize);
+                seen.extend(read);
+                next += u64::from(batch.messages);
+            }
+            prop_assert_eq!(seen, values);
+        }
+    }
+
+    #[test]
+    fn a_message_over_the_limit_changes_nothing() {
+        let mut batcher = Batcher::new(LIMITS, -1, 5, false);
+        let large = vec![0; hulse_model::limits::MESSAGE_BYTES_MAX + 1];
+        assert!(batcher.push(&Message::new(&large), Instant::now).is_err());
+        assert!(batcher.is_empty());
+        let handle = batcher.push(&Message::new("x"), Instant::now).unwrap();
+        assert_eq!(handle.sequence(), 5);
+        assert!(batcher.push(&Message::new(&large), Instant::now).is_err());
+        assert_eq!(batcher.seal().unwrap().messages, 1);
+    }
+
+    #[test]
+    fn what_was_left_out_is_said_by_the_next_batch_alone() {
+        let mut batcher = Batcher::new(LIMITS, -1, 0, true);
+        let skipped: Vec<bool> = (0..3)
+            .map(|_| {
+                batcher.push(&Message::new("x"), Instant::now).unwrap();
+                batcher.seal().unwrap().skipped
+            })
+            .collect();
+        assert_eq!(skipped, [true, false, false]);
+    }
+
+    #[test]
+    fn a_batch_is_due_when_its_first_message_has_lingered() {
+        let now = Instant::now();
+        let mut batcher = Batcher::new(LIMITS, -1, 0, false);
+        assert_eq!(batcher.due(), None);
+        batcher.push(&Message::new("x"), || now).unwrap();
+        batcher
+            .push(&Message::new("y"), || now + Duration::from_secs(1))
+            .unwrap();
+        assert_eq!(batcher.due(), Some(now + LIMITS.linger));
+    }
+}

@@ -1,0 +1,149 @@
+//! The task behind a partition's producer: it opens the stream, opens it again when it is lost,
+//! and keeps the times.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use hulse_wire::{OpenProducer, Reply, Request};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::attempts::Attempts;
+use crate::error::ClientError;
+use crate::producer::partition::{PartitionProducer, ProducerStream, Watch};
+
+/// Keeps a producer that has been opened once going, until it fails or is closed.
+pub(super) async fn supervise(producer: Arc<PartitionProducer>) {
+    loop {
+        let cause = match producer.watch() {
+            Watch::Over => return,
+            Watch::Doomed(cause) => {
+                producer.fail(cause);
+                return;
+            }
+            Watch::Lost(cause) => cause,
+            Watch::Until(deadline) => {
+                tokio::select! {
+                    () = producer.wake.notified() => {}
+                    () = until(deadline) => {}
+                }
+                if let Err(cause) = producer.tick(Instant::now()) {
+                    producer.fail(cause);
+                }
+                continue;
+            }
+        };
+        let reopened = tokio::select! {
+            biased;
+            opened = reopen(&producer, cause) => opened,
+            cause = expired(&producer) => Err(cause),
+        };
+        if let Err(cause) = reopened {
+            producer.fail(cause);
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
+
+/// Waits until the oldest message without a receipt has waited too long, and gives the cause.
+async fn expired(producer: &PartitionProducer) -> ClientError {
+    let after = producer.client.operation_timeout;
+    loop {
+        match producer.expires() {
+            Some(at) if at <= Instant::now() => break,
+            Some(at) => sleep_until(at).await,
+            // A message that comes now does not expire before this is over.
+            None => sleep(after).await,
+        }
+    }
+    producer
+        .state()
+        .last_cause
+        .clone()
+        .unwrap_or(ClientError::Timeout { after })
+}
+
+/// Opens the stream again after `cause`, for as long as it takes.
+async fn reopen(producer: &Arc<PartitionProducer>, cause: ClientError) -> Result<(), ClientError> {
+    let mut attempts = Attempts::endless();
+    if cause.is_retryable() {
+        attempts.pause(cause).await?;
+    } else if matches!(cause, ClientError::Closed) {
+        return Err(cause);
+    }
+    open(producer, attempts, true).await
+}
+
+/// Opens the stream, in as many attempts as there are. `stale` says that the owner's address is
+/// in doubt.
+pub(super) async fn open(
+    producer: &Arc<PartitionProducer>,
+    mut attempts: Attempts,
+    mut stale: bool,
+) -> Result<(), ClientError> {
+    loop {
+        match open_once(producer, &attempts, stale).await {
+            Ok(()) => return Ok(()),
+            Err(cause) => {
+                producer.state().last_cause = Some(cause.clone());
+                attempts.pause(cause).await?;
+            }
+        }
+        stale = true;
+    }
+}
+
+async fn open_once(
+    producer: &Arc<PartitionProducer>,
+    attempts: &Attempts,
+    stale: bool,
+) -> Result<(), ClientError> {
+    let client = &producer.client;
+    let deadline = attempts.answer_by(client.operation_timeout);
+    let known = producer.state().places.clone();
+    let places = match known {
+        Some(places) if !stale => places,
+        known => {
+            let topic = &producer.settings.topic;
+            client
+                .lookup
+                .find(&client.pool, topic, known.as_ref(), deadline)
+                .await?
+        }
+    };
+    let address = places.address(producer.partition).ok_or_else(|| {
+        ClientError::invalid(format!(
+            "the topic has no partition {} any more",
+            producer.partition
+        ))
+    })?;
+    let connection = client.pool.get(address).await?;
+    let (generation, request) = {
+        let mut state = producer.state();
+        state.generation += 1;
+        state.lost = None;
+        let request = Request::OpenProducer(OpenProducer {
+            topic: places.topic().clone(),
+            partition: producer.partition,
+            name: state.name.clone(),
+            epoch: state.epoch,
+        });
+        state.places = Some(places);
+        (state.generation, request)
+    };
+    let handler = ProducerStream {
+        owner: Arc::clone(producer),
+        generation,
+    };
+    let slot = connection.open_stream(Arc::new(handler));
+    let answer = slot.request(&request, deadline).await?;
+    let Reply::ProducerOpened(opened) = answer.reply()? else {
+        return Err(answer.unexpected());
+    };
+    producer.linked(slot, generation, opened)
+}
