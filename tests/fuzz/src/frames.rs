@@ -89,7 +89,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 topic: topic(),
                 partition: -1,
                 name: Some("till".parse().expect("a legal name")),
-                epoch: 2,
+                epoch: Some(2),
             }),
         ),
         (
@@ -232,6 +232,7 @@ fn replies() -> Vec<(String, Vec<u8>)> {
             1,
             4,
             Reply::ProducerOpened(ProducerOpened {
+                epoch: 2,
                 name: "till".parse().expect("a legal name"),
                 last: Some(LastStored {
                     sequence: 6,

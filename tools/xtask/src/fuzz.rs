@@ -163,7 +163,7 @@ fn report(target: &str, words: &str, failed: bool) {
     let about_failure = |line: &&str| {
         !line.starts_with('#') && !line.starts_with("INFO") && !line.contains("# Uses:")
     };
-    let about_totals = |line: &&str| line.contains(" DONE ") || line.starts_with("stat::");
+    let about_totals = |line: &&str| line.contains("\tDONE") || line.starts_with("stat::");
     let lines = words.lines().filter(|line| match failed {
         true => about_failure(line),
         false => about_totals(line),
