@@ -5,7 +5,8 @@ use flatbuffers::FlatBufferBuilder;
 use hulse_model::{NameError, Status};
 use hulse_schema as schema;
 use hulse_wire::{
-    Frame, FrameError, Kind, Reply, Request, TableFault, Violation, decode_frame, fuzz_frames,
+    Frame, FrameError, Kind, Reply, Request, Seek, SeekTo, TableFault, Violation, decode_frame,
+    fuzz_frames,
 };
 use proptest::prelude::*;
 
@@ -161,6 +162,8 @@ fn a_list_that_names_one_table_many_times_costs_bounded_work() {
         Reply::decode(&frame(kind, &repeated_places(8_000, "a:1"))),
         too_large
     );
+    let many = repeated_places(3_000, "a:1");
+    assert_eq!(Reply::decode(&frame(kind, &many)), too_large);
     assert_eq!(
         Reply::decode(&frame(kind, &repeated_places(1_024, &long))),
         too_large
@@ -300,6 +303,112 @@ fn fields_that_break_a_rule_refuse_the_request_and_not_the_connection() {
         assert_eq!(error.status(), status, "{error}");
         assert!(!error.is_fatal(), "{error}");
     }
+}
+
+#[test]
+fn a_range_that_ends_before_it_begins_is_refused() {
+    let mut builder = FlatBufferBuilder::new();
+    let ranges = [
+        schema::AckRange::new(1, 0, 0),
+        schema::AckRange::new(1, 4, 3),
+    ];
+    let ranges = Some(builder.create_vector(&ranges));
+    let args = schema::AckArgs {
+        kind: schema::AckKind::Individual,
+        ranges,
+    };
+    let ack = schema::Ack::create(&mut builder, &args);
+    builder.finish_minimal(ack);
+    let kind = Kind::Ack;
+    let violation = Violation::OutOfRange {
+        field: "first_index",
+        value: 4,
+    };
+    assert_eq!(
+        Request::decode(&frame(kind, builder.finished_data())),
+        Err(FrameError::Field { kind, violation })
+    );
+}
+
+#[test]
+fn a_seek_must_say_whose_place_it_moves() {
+    let mut builder = FlatBufferBuilder::new();
+    let args = schema::SeekArgs {
+        to: schema::SeekTo::Latest,
+        ..schema::SeekArgs::default()
+    };
+    let seek = schema::Seek::create(&mut builder, &args);
+    builder.finish_minimal(seek);
+    let kind = Kind::Seek;
+    let mut frame = frame(kind, builder.finished_data());
+    let own = Seek {
+        to: SeekTo::Latest,
+        subscription: None,
+    };
+    assert_eq!(Request::decode(&frame), Ok(Request::Seek(own)));
+    frame.stream = 0;
+    let violation = Violation::Missing { field: "topic" };
+    assert_eq!(
+        Request::decode(&frame),
+        Err(FrameError::Field { kind, violation })
+    );
+}
+
+fn create_topic(partitions: u32, region: &str, ack: u8) -> Result<(), FrameError> {
+    let mut builder = FlatBufferBuilder::new();
+    let topic = Some(builder.create_string("orders"));
+    let region = builder.create_string(region);
+    let args = schema::AdminArgs {
+        verb: schema::AdminVerb::CreateTopic,
+        topic,
+        partitions,
+        regions: Some(builder.create_vector(&[region])),
+        ack: schema::AckLevel(ack),
+        ..schema::AdminArgs::default()
+    };
+    let admin = schema::Admin::create(&mut builder, &args);
+    builder.finish_minimal(admin);
+    Request::decode(&frame(Kind::Admin, builder.finished_data())).map(drop)
+}
+
+#[test]
+fn a_topic_cannot_be_created_out_of_bounds() {
+    let kind = Kind::Admin;
+    let refused = |violation| Err(FrameError::Field { kind, violation });
+    let range = |field, value| refused(Violation::OutOfRange { field, value });
+    assert_eq!(create_topic(1_024, "north", 2), Ok(()));
+    assert_eq!(create_topic(1_025, "north", 2), range("partitions", 1_025));
+    assert_eq!(create_topic(1, "north", 3), range("ack", 3));
+    assert_eq!(
+        create_topic(1, "", 2),
+        refused(Violation::Missing { field: "regions" })
+    );
+    let name = Violation::Name {
+        field: "regions",
+        source: NameError::Character('\t'),
+    };
+    assert_eq!(create_topic(1, "\t", 2), refused(name));
+}
+
+#[test]
+fn a_range_of_versions_cannot_be_upside_down() {
+    let mut builder = FlatBufferBuilder::new();
+    let args = schema::HelloArgs {
+        version_min: 2,
+        version_max: 1,
+        ..schema::HelloArgs::default()
+    };
+    let hello = schema::Hello::create(&mut builder, &args);
+    builder.finish_minimal(hello);
+    let kind = Kind::Hello;
+    let violation = Violation::OutOfRange {
+        field: "version_min",
+        value: 2,
+    };
+    assert_eq!(
+        Request::decode(&frame(kind, builder.finished_data())),
+        Err(FrameError::Field { kind, violation })
+    );
 }
 
 #[test]
