@@ -117,7 +117,7 @@ impl Acknowledgements {
         let mut entries = Vec::new();
         let mut before = mark.offset.0;
         for _ in 0..reader.count(2)? {
-            let (first, end) = range(reader, before, u64::MAX)?;
+            let (first, end) = range(reader, before)?;
             if first == before {
                 return Err(RecordError::Field("a range of entries"));
             }
@@ -160,7 +160,7 @@ fn index_ranges(reader: &mut Reader<'_>) -> Result<Vec<IndexRange>, RecordError>
     let mut ranges = Vec::new();
     let mut before = 0;
     for place in 0..count {
-        let (first, end) = range(reader, before, 1 << 32)?;
+        let (first, end) = range(reader, before)?;
         let (Ok(first_index), Ok(last)) = (u32::try_from(first), u32::try_from(end - 1)) else {
             return Err(RecordError::Field("a range of messages"));
         };
@@ -176,14 +176,14 @@ fn index_ranges(reader: &mut Reader<'_>) -> Result<Vec<IndexRange>, RecordError>
     Ok(ranges)
 }
 
-/// A gap since `before` and a length, as a half-open range that ends at `limit` at the latest.
-fn range(reader: &mut Reader<'_>, before: u64, limit: u64) -> Result<(u64, u64), RecordError> {
+/// A gap since `before` and a length, as a half-open range.
+fn range(reader: &mut Reader<'_>, before: u64) -> Result<(u64, u64), RecordError> {
     let gap = reader.varint()?;
     let length = reader.varint()?;
     let first = before.checked_add(gap);
     let end = first.and_then(|first| first.checked_add(length));
     match (first, end) {
-        (Some(first), Some(end)) if length > 0 && end <= limit => Ok((first, end)),
+        (Some(first), Some(end)) if length > 0 => Ok((first, end)),
         _ => Err(RecordError::Field("a range")),
     }
 }

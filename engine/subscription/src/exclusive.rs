@@ -222,9 +222,9 @@ mod tests {
         let mut exclusive = Exclusive::default();
         let mut cursor = Cursor::default();
         for mark in 0..500 {
-            // Each entry is the highest of one session, and the lowest of the next.
-            let count = session(&mut exclusive, &cursor, mark + 2);
-            assert_eq!(count, u32::from(mark > 0), "entry {mark}");
+            // Each entry is given to three sessions: as the highest, the middle and the lowest.
+            let count = session(&mut exclusive, &cursor, mark + 3);
+            assert_eq!(u64::from(count), mark.min(2), "entry {mark}");
             cursor.acknowledge_cumulative(Offset(mark), 0, 1);
         }
     }

@@ -365,11 +365,18 @@ fn damaged_records_are_made_up_for_by_a_later_snapshot_alone() {
     let created = primary.sibling.len() - 1;
     primary.take(&Step::Snapshot { part_bytes: 40 });
     let inside = primary.sibling.len();
+    primary.take(&Step::Cumulative {
+        name: 0,
+        back: 2,
+        last: 0,
+    });
+    primary.take(&Step::Round { name: 0 });
+    assert_eq!(primary.sibling.len(), inside + 1);
     while !primary.parts.is_empty() {
         primary.take(&Step::Part);
     }
     assert!(
-        inside < primary.sibling.len(),
+        inside + 2 < primary.sibling.len(),
         "the snapshot has several parts"
     );
     let recover_without = |missing: usize| {
@@ -389,9 +396,14 @@ fn damaged_records_are_made_up_for_by_a_later_snapshot_alone() {
         )
     };
     assert_eq!(recover_without(created), (false, primary.state.clone()));
-    let (lacks, state) = recover_without(inside);
-    assert!(lacks, "the snapshot is not whole");
-    assert_eq!(state.subscriptions().len(), 1);
+    for (missing, what) in [
+        (inside, "a record between the parts"),
+        (inside + 1, "a part"),
+    ] {
+        let (lacks, state) = recover_without(missing);
+        assert!(lacks, "{what} is missing, and no snapshot begins behind it");
+        assert_eq!(state.subscriptions().len(), 1);
+    }
 }
 
 #[test]
