@@ -1,8 +1,8 @@
 //! The real disk: files below a root directory, written in place and read through maps.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

@@ -21,15 +21,12 @@ fn subscription() -> SubscriptionDescription {
         partition: -1,
         mark: "17.0".into(),
         backlog_entries: 3,
-        backlog_messages: Some(300),
         acknowledged_ranges: 1,
         consumers: vec![ConsumerDescription {
             name: "worker".into(),
-            address: "127.0.0.1:5000".into(),
-            permits: 900,
-            unacknowledged_messages: 100,
         }],
         partition_factor: 1.0,
+        blocked: Some("no consumer is attached".into()),
     }
 }
 
@@ -82,7 +79,6 @@ fn every_answer_reads_back_as_written() {
         produced: traffic,
         delivered: traffic,
         syncs: latency,
-        publish: latency,
         ..CoreStatus::default()
     };
     reads_back(&BrokerStatus {

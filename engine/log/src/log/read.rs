@@ -245,10 +245,6 @@ impl<D: Disk> Log<D> {
     }
 
     /// Reads and checks the record of entry `offset` at a place. `None` when it is damaged.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the pair is taken apart by its only caller"
-    )]
     fn read_at(
         &mut self,
         number: u64,

@@ -61,16 +61,14 @@ pub struct CoreStatus {
     pub produced: Traffic,
     /// What was delivered to consumers, repetitions included.
     pub delivered: Traffic,
-    /// Messages that consumers acknowledged.
-    pub acknowledged_messages: u64,
+    /// Acknowledgement requests that consumers sent.
+    pub acknowledgements: u64,
     /// Bytes that are appended and not synced yet.
     pub unsynced_bytes: u64,
     /// Bytes that wait to be sent to clients.
     pub output_bytes: u64,
     /// How long syncs took.
     pub syncs: LatencySummary,
-    /// How long producers waited for an acknowledgement, from a batch's arrival to its receipt.
-    pub publish: LatencySummary,
     /// The longest time that the core's loop was held up, in microseconds.
     pub stall_max_us: u64,
 }

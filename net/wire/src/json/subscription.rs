@@ -30,15 +30,15 @@ pub struct SubscriptionDescription {
     /// Entries of the partition from the mark to the high watermark that are not wholly
     /// acknowledged.
     pub backlog_entries: u64,
-    /// Messages in them that are not acknowledged; absent when the broker has not counted them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backlog_messages: Option<u64>,
     /// Ranges of messages above the mark that are acknowledged.
     pub acknowledged_ranges: u64,
     /// The consumers that are connected to this partition.
     pub consumers: Vec<ConsumerDescription>,
     /// T: consumers of the subscription divided by partitions of the topic.
     pub partition_factor: f64,
+    /// Why nothing is delivered just now, in words; absent while something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
 }
 
 /// One consumer that is connected.
@@ -47,10 +47,4 @@ pub struct SubscriptionDescription {
 pub struct ConsumerDescription {
     /// Its name for people.
     pub name: String,
-    /// `host:port` that it comes from.
-    pub address: String,
-    /// Messages that may be delivered to it.
-    pub permits: u64,
-    /// Messages that were delivered to it and are not acknowledged.
-    pub unacknowledged_messages: u64,
 }

@@ -1,0 +1,180 @@
+//! Producers: opening a name, storing batches, recognising what was stored before.
+
+use hulse_log::{AppendError, Disk};
+use hulse_model::limits::{ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX};
+use hulse_model::{EntryDraft, PayloadFormat, ProducerId, ProducerName, Status};
+use hulse_subscription::{Check, OpenProducerError};
+
+use crate::command::{Clock, Handled, StreamKey};
+use crate::durable::Answer;
+use crate::effect::{Effect, Receipt, Refusal, Reply};
+use crate::partition::Partition;
+
+/// A producer's opening on a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenedProducer {
+    pub(crate) id: ProducerId,
+    pub(crate) epoch: u64,
+}
+
+/// A batch as it came from the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) messages: u32,
+    pub(crate) skipped: bool,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<D: Disk> Partition<D> {
+    /// Opens a producer name. The answer goes once the name is durable: an entry must never name a
+    /// producer that a crash could forget, or its retries would be stored twice.
+    pub(crate) fn open_producer(
+        &mut self,
+        clock: Clock,
+        name: &ProducerName,
+        epoch: Option<u64>,
+        to: StreamKey,
+        correlation: u64,
+    ) -> Result<OpenedProducer, Refusal> {
+        if let Some(refusal) = self.fenced().or_else(|| self.disk_full(clock.monotonic_ms)) {
+            return Err(refusal);
+        }
+        let opened = self.state.producers().plan_open(name, epoch).map_err(|error| {
+            let status = match error {
+                OpenProducerError::Fenced { .. } => Status::ProducerFenced,
+                // The holder may be dead and not yet evicted; it is worth another try.
+                OpenProducerError::Busy { .. } | OpenProducerError::TooMany => Status::OverLimit,
+            };
+            Refusal::new(status, format!("producer {name} cannot be opened: {error}"))
+        })?;
+        let last = opened.last.map(|last| (last.sequence, last.term, last.offset));
+        let reply = Reply::ProducerOpened { name: name.clone(), epoch: opened.epoch, last };
+        // The answer names the newest entry, so it also waits until that is stored.
+        let stored = self.store.entries.end();
+        self.store_record(clock, opened.record, stored, vec![Answer { to, correlation, reply }]);
+        self.state.producers_mut().opened(opened.id, opened.epoch);
+        Ok(OpenedProducer { id: opened.id, epoch: opened.epoch })
+    }
+
+    /// Stores a batch, or recognises it.
+    pub(crate) fn produce(
+        &mut self,
+        clock: Clock,
+        producer: OpenedProducer,
+        batch: Batch<'_>,
+        to: StreamKey,
+        correlation: u64,
+        fx: &mut Vec<Effect<D>>,
+    ) -> Result<Handled, Refusal> {
+        check_size(&batch)?;
+        if let Some(refusal) = self.fenced() {
+            return Err(refusal);
+        }
+        let Batch { sequence, messages, .. } = batch;
+        match self.state.producers().check(
+            producer.id,
+            producer.epoch,
+            sequence,
+            messages,
+            batch.skipped,
+        ) {
+            Check::Fresh => {}
+            Check::Duplicate { original } => {
+                let id = original.map(|original| (original.term, original.offset));
+                let receipt = Receipt { sequence, messages, duplicate: true, id };
+                // An original whose id is forgotten lies somewhere below the log's end.
+                let above = id.map_or(self.store.entries.end(), |(_, offset)| offset.next());
+                self.receipts.push_duplicate(above, to, correlation, receipt);
+                self.counters.duplicates += 1;
+                self.release(fx);
+                return Ok(Handled::Done);
+            }
+            refused => return Err(self.sequence_refusal(refused, &batch)),
+        }
+        let draft = EntryDraft {
+            format: PayloadFormat::Messages,
+            appended_ms: clock.wall_ms,
+            producer: producer.id,
+            sequence,
+            messages,
+            payload: batch.payload,
+        };
+        let appended = match self.store.entries.append(self.spec.term, &draft) {
+            Ok(appended) => appended,
+            Err(AppendError::NoRoom { .. }) => {
+                if let Some(refusal) = self.disk_full(clock.monotonic_ms) {
+                    return Err(refusal);
+                }
+                self.want_segments(fx);
+                return Ok(self.hold(to));
+            }
+            Err(AppendError::Held { .. }) => return Ok(self.hold(to)),
+            Err(AppendError::Poisoned { .. }) => {
+                return Err(self.fenced().unwrap_or_else(|| {
+                    Refusal::new(Status::StorageFailed, "the log takes no more writes")
+                }));
+            }
+            Err(error) => return Err(Refusal::new(Status::Internal, error.to_string())),
+        };
+        self.state.apply_entry(&appended.header);
+        self.upkeep.entry_appended(appended.header.entry_bytes());
+        self.counters.produced(messages, batch.payload.len());
+        let id = Some((self.spec.term, appended.header.offset));
+        let receipt = Receipt { sequence, messages, duplicate: false, id };
+        self.receipts.push(appended.header.offset, to, correlation, receipt);
+        self.want_segments(fx);
+        Ok(Handled::Done)
+    }
+
+    fn hold(&mut self, to: StreamKey) -> Handled {
+        if !self.held.contains(&to.connection) {
+            self.held.push(to.connection);
+        }
+        Handled::Held
+    }
+
+    fn sequence_refusal(&self, check: Check, batch: &Batch<'_>) -> Refusal {
+        let sequence = batch.sequence;
+        match check {
+            Check::Gap { expected } => Refusal::new(
+                Status::SequenceGap,
+                format!("the batch begins at sequence {sequence}, {expected} is due next"),
+            ),
+            Check::Overlap { last } => Refusal::new(
+                Status::SequenceOverlap,
+                format!("the batch from sequence {sequence} overlaps what is stored up to {last}"),
+            ),
+            Check::Fenced => Refusal::new(
+                Status::ProducerFenced,
+                format!("a newer producer of this name has taken over on {}", self.spec.topic),
+            ),
+            Check::Invalid => Refusal::new(
+                Status::InvalidArgument,
+                format!("the sequence numbers from {sequence} run past the last there is"),
+            ),
+            Check::Fresh | Check::Duplicate { .. } => {
+                unreachable!("the caller has dealt with what is not refused")
+            }
+        }
+    }
+}
+
+/// Refuses a batch that no log could take.
+fn check_size(batch: &Batch<'_>) -> Result<(), Refusal> {
+    let bytes = batch.payload.len();
+    if bytes > ENTRY_PAYLOAD_BYTES_MAX {
+        return Err(Refusal::new(
+            Status::MessageTooLarge,
+            format!("a batch of {bytes} bytes is over the limit of {ENTRY_PAYLOAD_BYTES_MAX}"),
+        ));
+    }
+    let messages = batch.messages;
+    if messages == 0 || messages > ENTRY_MESSAGES_MAX {
+        return Err(Refusal::new(
+            Status::InvalidArgument,
+            format!("a batch holds 1 to {ENTRY_MESSAGES_MAX} messages, not {messages}"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! Opening a partition: its logs recover themselves, and the state is folded from them.
+
+use hulse_log::{CreateError, Disk, Log, LogKind, LogRecovery, PartitionStore, ReadError, RecoveryReport};
+use hulse_model::entry::ENTRY_HEADER_BYTES;
+use hulse_model::{Offset, PartitionId, Position, Term, TopicName};
+use hulse_subscription::{
+    PartitionState, RecordError, Recovery, RecoveryError, SiblingRecord, Subscription,
+};
+
+use crate::command::Clock;
+use crate::consume::Consumers;
+use crate::durable::SiblingQueue;
+use crate::partition::{Partition, PartitionSpec};
+use crate::receipts::Receipts;
+use crate::stats::PartitionCounters;
+use crate::upkeep::Upkeep;
+
+/// What opening a partition found.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// What the logs report; absent for a partition that was made or was open already.
+    pub logs: Option<RecoveryReport>,
+    /// Entries whose headers were folded into the state.
+    pub entries_folded: u64,
+    /// Records that were folded into the state.
+    pub records_folded: u64,
+    /// Damaged ranges that the fold had to pass over, in words.
+    pub passed_over: Vec<String>,
+}
+
+impl Recovered {
+    /// What was found, in sentences; nothing after a clean stop.
+    pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
+        let logs = self.logs.iter().flat_map(|report| [&report.entries, &report.sibling]);
+        let passed = self.passed_over.iter().map(|text| format!("passed over: {text}"));
+        logs.flat_map(log_sentences).chain(passed)
+    }
+}
+
+fn log_sentences(log: &LogRecovery) -> Vec<String> {
+    let name = match log.log {
+        LogKind::Entries => "log",
+        LogKind::Sibling => "sibling log",
+    };
+    let mut sentences = Vec::new();
+    for range in &log.damaged {
+        sentences.push(format!(
+            "the {name} is damaged: entries {} to {}, without the last, in {} at byte {}: {}",
+            range.first, range.end, range.segment, range.position, range.reason
+        ));
+    }
+    if let Some(torn) = &log.torn_tail {
+        sentences.push(format!(
+            "the {name} ended in a write that was cut off, at entry {} in {} at byte {}: {}; it \
+             was never acknowledged and has been removed",
+            torn.offset, torn.segment, torn.position, torn.reason
+        ));
+    }
+    if let Some(offset) = log.truncation_finished {
+        sentences.push(format!("a truncation of the {name} to entry {offset} was finished"));
+    }
+    sentences
+}
+
+/// Why a partition could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its files cannot be read, or are of another version.
+    #[error("partition {partition} of {topic} cannot be opened: {source}")]
+    Log {
+        /// The partition.
+        partition: PartitionId,
+        /// Its topic.
+        topic: TopicName,
+        /// What is wrong.
+        source: hulse_log::OpenError,
+    },
+    /// Its files cannot be made.
+    #[error("partition {partition} of {topic} cannot be made: {source}")]
+    Create {
+        /// The partition.
+        partition: PartitionId,
+        /// Its topic.
+        topic: TopicName,
+        /// What is wrong.
+        source: CreateError,
+    },
+    /// A record was written by a newer version.
+    #[error("record {offset} of partition {partition} of {topic} cannot be read: {source}")]
+    Record {
+        /// The partition.
+        partition: PartitionId,
+        /// Its topic.
+        topic: TopicName,
+        /// Its offset in the sibling log.
+        offset: Offset,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// The records do not give a state.
+    #[error("the state of partition {partition} of {topic} cannot be made: {source}")]
+    State {
+        /// The partition.
+        partition: PartitionId,
+        /// Its topic.
+        topic: TopicName,
+        /// What is wrong.
+        source: RecoveryError,
+    },
+}
+
+impl<D: Disk> Partition<D> {
+    /// Opens a partition: makes its files, or recovers them, and folds its state.
+    pub(crate) fn open(
+        disk: &D,
+        spec: PartitionSpec,
+        clock: Clock,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let (partition, topic) = (spec.id, spec.topic.clone());
+        let (store, logs) = match PartitionStore::open(disk, partition) {
+            Ok((store, report)) => (store, Some(report)),
+            Err(hulse_log::OpenError::NotFound { .. }) if spec.may_create => {
+                let made = PartitionStore::create(disk, partition, &topic);
+                (made.map_err(|source| OpenError::Create { partition, topic, source })?, None)
+            }
+            Err(source) => return Err(OpenError::Log { partition, topic, source }),
+        };
+        let mut partition = Self {
+            spec,
+            store,
+            state: PartitionState::default(),
+            receipts: Receipts::default(),
+            sibling: SiblingQueue::default(),
+            consumers: Consumers::default(),
+            upkeep: Upkeep::default(),
+            counters: PartitionCounters::default(),
+            held: Vec::new(),
+            disk_full_until_ms: None,
+            dirty: false,
+            counted: None,
+            unsynced_counted: 0,
+        };
+        let mut recovered = Recovered { logs, ..Recovered::default() };
+        partition.fold_records(&mut recovered)?;
+        partition.fold_entries(&mut recovered);
+        partition.lower_cursors(clock);
+        Ok((partition, recovered))
+    }
+
+    /// Folds the sibling log.
+    fn fold_records(&mut self, recovered: &mut Recovered) -> Result<(), OpenError> {
+        let (partition, topic) = (self.spec.id, self.spec.topic.clone());
+        let (start, end) = (self.store.sibling.start(), self.store.sibling.end());
+        let mut recovery = Recovery::new();
+        let mut snapshot = Whole::default();
+        let mut cursor = self.store.sibling.cursor(start);
+        while cursor.offset() < end {
+            let stored = match self.store.sibling.read(&mut cursor, end) {
+                Ok(Some(stored)) => stored,
+                Ok(None) => break,
+                Err(error) => {
+                    recovery.records_missing();
+                    recovered.passed_over.push(format!("sibling log: {error}"));
+                    cursor = self.store.sibling.cursor(behind(&error, cursor.offset()));
+                    continue;
+                }
+            };
+            let offset = stored.header.offset;
+            let payload = &stored.bytes()[ENTRY_HEADER_BYTES..];
+            let record = SiblingRecord::decode(payload).map_err(|source| OpenError::Record {
+                partition,
+                topic: topic.clone(),
+                offset,
+                source,
+            })?;
+            self.upkeep.record_appended(payload.len());
+            let refused = recovery.refused_snapshots();
+            let whole = snapshot.take(&record, offset, payload.len());
+            let entries = &self.store.entries;
+            recovery.apply(record, |term, last| holds(entries, term, last)).map_err(|source| {
+                OpenError::State { partition, topic: topic.clone(), source }
+            })?;
+            if let Some(Found { first, applied, bytes }) = whole
+                && recovery.refused_snapshots() == refused
+            {
+                self.upkeep.snapshot_stored(first, offset.next(), applied, bytes);
+            }
+            recovered.records_folded += 1;
+        }
+        if recovery.lacks_records() {
+            recovered.passed_over.push(
+                "acknowledgements or names may be forgotten: messages may come again".to_owned(),
+            );
+        }
+        self.state = recovery
+            .finish(start)
+            .map_err(|source| OpenError::State { partition, topic, source })?;
+        Ok(())
+    }
+
+    /// Folds the headers of the entries that no snapshot has folded yet.
+    fn fold_entries(&mut self, recovered: &mut Recovered) {
+        let entries = &mut self.store.entries;
+        let end = entries.end();
+        let mut cursor = entries.cursor(self.state.entries_applied().max(entries.start()));
+        while cursor.offset() < end {
+            match entries.read(&mut cursor, end) {
+                Ok(Some(stored)) => {
+                    self.state.apply_entry(&stored.header);
+                    self.upkeep.entry_appended(stored.header.entry_bytes());
+                    recovered.entries_folded += 1;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    recovered.passed_over.push(format!("entries: {error}"));
+                    cursor = entries.cursor(behind(&error, cursor.offset()));
+                }
+            }
+        }
+    }
+
+    /// Sets back every cursor that names entries which the log does not hold: after a loss of
+    /// power at `memory`, the sibling log may have kept more than the entries. The new entries at
+    /// these offsets are other ones, which nobody has acknowledged.
+    fn lower_cursors(&mut self, clock: Clock) {
+        let end = self.store.entries.end();
+        let beyond = |s: &&Subscription| {
+            let acknowledged = s.cursor().acknowledgements();
+            let ranges = acknowledged.entries().last().is_some_and(|range| range.end > end);
+            let partial = acknowledged.partial().last().is_some_and(|p| p.offset() >= end);
+            s.cursor().mark() > Position::at(end) || ranges || partial
+        };
+        let lowered: Vec<_> = self.state.subscriptions().filter(beyond).map(|s| {
+            (s.id(), s.cursor().mark().min(Position::at(end)))
+        }).collect();
+        for (id, position) in lowered {
+            let record = self.state.plan_seek(id, position);
+            self.store_record(clock, record, Offset::ZERO, Vec::new());
+        }
+    }
+}
+
+/// Whether the log of entries holds this entry, or has held it and let it go.
+fn holds<D: Disk>(entries: &Log<D>, term: Term, offset: Offset) -> bool {
+    if offset < entries.start() {
+        return true;
+    }
+    let terms = entries.terms();
+    let after = terms.partition_point(|(_, first)| *first <= offset);
+    offset < entries.end() && after > 0 && terms[after - 1].0 == term
+}
+
+/// Where reading goes on behind what cannot be read.
+fn behind(error: &ReadError, at: Offset) -> Offset {
+    match error {
+        ReadError::Damaged { end, .. } => (*end).max(at.next()),
+        ReadError::BelowStart { start } => (*start).max(at.next()),
+        _ => at.next(),
+    }
+}
+
+/// Finds whole snapshots among the records.
+#[derive(Debug, Default)]
+struct Whole {
+    first: Offset,
+    bytes: u64,
+}
+
+/// A whole snapshot.
+struct Found {
+    first: Offset,
+    applied: Offset,
+    bytes: u64,
+}
+
+impl Whole {
+    fn take(&mut self, record: &SiblingRecord, offset: Offset, bytes: usize) -> Option<Found> {
+        let SiblingRecord::Snapshot(part) = record else { return None };
+        if part.part == 0 {
+            *self = Self { first: offset, bytes: 0 };
+        }
+        self.bytes += bytes as u64;
+        let whole = part.part + 1 == part.parts;
+        whole.then_some(Found { first: self.first, applied: part.entries_applied, bytes: self.bytes })
+    }
+}

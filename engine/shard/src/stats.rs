@@ -1,0 +1,165 @@
+//! Plain counters, owned by the core and read on request.
+
+use hulse_log::Disk;
+use hulse_model::{Offset, PartitionId, Position, Term};
+
+use crate::partition::Partition;
+
+/// What one partition has done since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PartitionCounters {
+    pub(crate) produced_entries: u64,
+    pub(crate) produced_messages: u64,
+    pub(crate) produced_bytes: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) delivered_entries: u64,
+    pub(crate) delivered_messages: u64,
+    pub(crate) delivered_bytes: u64,
+    pub(crate) acknowledgements: u64,
+}
+
+impl PartitionCounters {
+    pub(crate) fn produced(&mut self, messages: u32, bytes: usize) {
+        self.produced_entries += 1;
+        self.produced_messages += u64::from(messages);
+        self.produced_bytes += bytes as u64;
+    }
+
+    pub(crate) fn delivered(&mut self, messages: u32, bytes: usize) {
+        self.delivered_entries += 1;
+        self.delivered_messages += u64::from(messages);
+        self.delivered_bytes += bytes as u64;
+    }
+}
+
+/// The counters of a whole core.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Partitions open.
+    pub partitions: u64,
+    /// Open producer streams.
+    pub producers: u64,
+    /// Attached consumers.
+    pub consumers: u64,
+    /// Entries stored.
+    pub produced_entries: u64,
+    /// Messages stored.
+    pub produced_messages: u64,
+    /// Payload bytes stored.
+    pub produced_bytes: u64,
+    /// Batches that were recognised as stored before.
+    pub duplicates: u64,
+    /// Entries delivered, redeliveries included.
+    pub delivered_entries: u64,
+    /// Messages delivered, redeliveries included.
+    pub delivered_messages: u64,
+    /// Entry bytes delivered.
+    pub delivered_bytes: u64,
+    /// Acknowledgements taken.
+    pub acknowledgements: u64,
+    /// Syncs begun.
+    pub syncs: u64,
+    /// Bytes appended and not yet synced.
+    pub unsynced_bytes: u64,
+    /// Bytes queued towards connections.
+    pub output_bytes: u64,
+    /// Partitions that take no writes because a write or sync failed.
+    pub fenced_partitions: u64,
+}
+
+/// One partition as `topic describe` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionStats {
+    /// Its identity.
+    pub id: PartitionId,
+    /// The term in which this broker serves it.
+    pub term: Term,
+    /// The oldest offset that is kept.
+    pub log_start: Offset,
+    /// The offset after the newest readable entry.
+    pub high_watermark: Offset,
+    /// The offset after the newest entry.
+    pub log_end: Offset,
+    /// The offset after the newest synced entry.
+    pub flushed: Offset,
+    /// What its files take on the disk, in bytes.
+    pub bytes: u64,
+    /// Segments of both logs.
+    pub segments: usize,
+    /// Open producer streams.
+    pub producers: usize,
+    /// Why it takes no writes, if it does not.
+    pub fenced: Option<String>,
+    /// Damaged offset ranges, ends excluded.
+    pub damaged: Vec<(Offset, Offset)>,
+    /// Its subscriptions.
+    pub subscriptions: Vec<SubscriptionStats>,
+}
+
+/// One subscription of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionStats {
+    /// Its name.
+    pub name: String,
+    /// Its type, as the command line writes it.
+    pub kind: &'static str,
+    /// Everything before is acknowledged.
+    pub mark: Position,
+    /// Entries below the high watermark that are not wholly acknowledged.
+    pub backlog_entries: u64,
+    /// Runs of acknowledged entries above the mark.
+    pub acknowledged_ranges: usize,
+    /// Its consumers.
+    pub consumers: Vec<ConsumerStats>,
+    /// Why nothing is delivered to it, in words; absent while something is.
+    pub blocked: Option<String>,
+}
+
+/// One attached consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerStats {
+    /// Its name.
+    pub name: String,
+}
+
+impl<D: Disk> Partition<D> {
+    /// Adds this partition's counters to its core's.
+    pub(crate) fn add_to(&self, stats: &mut ShardStats) {
+        let c = &self.counters;
+        stats.partitions += 1;
+        stats.produced_entries += c.produced_entries;
+        stats.produced_messages += c.produced_messages;
+        stats.produced_bytes += c.produced_bytes;
+        stats.duplicates += c.duplicates;
+        stats.delivered_entries += c.delivered_entries;
+        stats.delivered_messages += c.delivered_messages;
+        stats.delivered_bytes += c.delivered_bytes;
+        stats.acknowledgements += c.acknowledgements;
+        stats.unsynced_bytes += self.unsynced_bytes() as u64;
+        stats.fenced_partitions += u64::from(self.fenced().is_some());
+    }
+
+    /// Bytes of both logs that are appended and not yet synced.
+    pub(crate) fn unsynced_bytes(&self) -> usize {
+        self.store.entries.unsynced_bytes() + self.store.sibling.unsynced_bytes()
+    }
+
+    /// This partition as `topic describe` shows it.
+    pub(crate) fn describe(&self, producers: usize) -> PartitionStats {
+        let entries = &self.store.entries;
+        PartitionStats {
+            id: self.spec.id,
+            term: self.spec.term,
+            log_start: entries.start(),
+            high_watermark: self.high_watermark(),
+            log_end: entries.end(),
+            flushed: entries.flushed(),
+            bytes: entries.bytes() + self.store.sibling.bytes(),
+            segments: entries.segments() + self.store.sibling.segments(),
+            producers,
+            fenced: self.fenced().map(|refusal| refusal.message),
+            damaged: entries.damaged().iter().map(|range| (range.first, range.end)).collect(),
+            subscriptions: self.describe_subscriptions(),
+        }
+    }
+}

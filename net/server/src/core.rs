@@ -1,0 +1,223 @@
+//! One core: its shard, its connections, and the hands that carry out the shard's effects.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use hulse_log::{LogKind, OsDisk, SyncTicket};
+use hulse_model::{PartitionId, TopicName};
+use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, spawn, sync_data};
+use hulse_shard::{Effect, Reply, Shard, StreamKey};
+
+use crate::connection::Connection;
+use crate::messages::{Ask, Told};
+use crate::replies;
+use crate::sync_times::SyncTimes;
+use crate::time::{Clocks, micros};
+
+/// What happens on a core besides the shard's own work.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: Cell<u64>,
+    /// Connections that have not finished their handshake.
+    pub(crate) greeting: Cell<u64>,
+    pub(crate) connections_total: Cell<u64>,
+    pub(crate) connections_refused: Cell<u64>,
+    pub(crate) connections_evicted: Cell<u64>,
+    pub(crate) frames_received: Cell<u64>,
+    pub(crate) frames_malformed: Cell<u64>,
+    pub(crate) bytes_received: Cell<u64>,
+    pub(crate) bytes_sent: Cell<u64>,
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get() + more);
+}
+
+/// One core's half of the broker. Shared by the tasks of the core in an `Rc`; no borrow of its
+/// cells outlives a statement that could wait.
+pub(crate) struct Core {
+    pub(crate) index: usize,
+    pub(crate) broker: String,
+    pub(crate) region: String,
+    pub(crate) clocks: Clocks,
+    pub(crate) shard: RefCell<Shard<OsDisk>>,
+    pub(crate) connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    /// The partitions of this core, by topic and number.
+    pub(crate) names: RefCell<BTreeMap<(TopicName, i32), PartitionId>>,
+    pub(crate) counters: Counters,
+    pub(crate) sync_times: SyncTimes,
+    pub(crate) control: flume::Sender<Ask>,
+    pub(crate) helpers: JobPool,
+    pub(crate) stopping: LocalFlag,
+    /// An emptied list of effects, kept for its memory.
+    spare: RefCell<Vec<Effect<OsDisk>>>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        index: usize,
+        (broker, region): (String, String),
+        clocks: Clocks,
+        shard: Shard<OsDisk>,
+        control: flume::Sender<Ask>,
+        helpers: JobPool,
+        stopping: LocalFlag,
+    ) -> Self {
+        Self {
+            index,
+            broker,
+            region,
+            clocks,
+            shard: RefCell::new(shard),
+            connections: RefCell::default(),
+            names: RefCell::default(),
+            counters: Counters::default(),
+            sync_times: SyncTimes::default(),
+            control,
+            helpers,
+            stopping,
+            spare: RefCell::default(),
+        }
+    }
+
+    /// Lets the shard do something, then carries out what follows from it.
+    pub(crate) fn with_shard<R>(
+        self: &Rc<Self>,
+        act: impl FnOnce(&mut Shard<OsDisk>, &mut Vec<Effect<OsDisk>>) -> R,
+    ) -> R {
+        let mut effects = std::mem::take(&mut *self.spare.borrow_mut());
+        let result = act(&mut self.shard.borrow_mut(), &mut effects);
+        self.carry_out(&mut effects);
+        *self.spare.borrow_mut() = effects;
+        result
+    }
+
+    /// Ends a burst of requests.
+    pub(crate) fn end_round(self: &Rc<Self>) {
+        let clock = self.clocks.now();
+        self.with_shard(|shard, fx| shard.end_round(clock, fx));
+    }
+
+    fn carry_out(self: &Rc<Self>, effects: &mut Vec<Effect<OsDisk>>) {
+        let mut touched: Option<Rc<Connection>> = None;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Reply { to, correlation, reply } => {
+                    self.send(&mut touched, to, |connection| {
+                        replies::queue(&mut connection.outbox.borrow_mut(), to, correlation, &reply)
+                    });
+                    if let Reply::Refused(refusal) = &reply {
+                        tracing::debug!(core = self.index, stream = ?to, %refusal.status, "{}", refusal.message);
+                    }
+                }
+                Effect::Receipt { to, receipt } => self.send(&mut touched, to, |connection| {
+                    connection.outbox.borrow_mut().receipt(to.stream, &receipt)
+                }),
+                Effect::Deliver { to, redelivery_count, acked, entry } => {
+                    // The shard has counted the entry's own bytes.
+                    let counted = entry.bytes().len();
+                    self.send(&mut touched, to, |connection| {
+                        let mut outbox = connection.outbox.borrow_mut();
+                        outbox.deliver(to.stream, redelivery_count, &acked, &entry) - counted
+                    });
+                }
+                Effect::Sync { partition, log, ticket } => self.sync(partition, log, ticket),
+                Effect::Prepare { partition, log, work } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        match core.helpers.run(move || work.run()).await {
+                            Ok(prepared) => {
+                                let clock = core.clocks.now();
+                                core.with_shard(|shard, fx| {
+                                    shard.prepared(clock, partition, log, prepared, fx);
+                                });
+                            }
+                            Err(panicked) => helper_panicked(&panicked),
+                        }
+                    });
+                }
+                Effect::Remove { work, .. } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        match core.helpers.run(move || work.run()).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => {
+                                tracing::warn!(%error, "an old segment was not removed");
+                            }
+                            Err(panicked) => helper_panicked(&panicked),
+                        }
+                    });
+                }
+                Effect::Resume { connection } => {
+                    if let Some(connection) = self.connections.borrow().get(&connection) {
+                        connection.to_read.notify();
+                    }
+                }
+            }
+        }
+        self.flush(touched.as_ref());
+    }
+
+    /// Queues something for the stream's connection, if it is still there.
+    fn send(
+        &self,
+        touched: &mut Option<Rc<Connection>>,
+        to: StreamKey,
+        queue: impl FnOnce(&Connection) -> usize,
+    ) {
+        if touched.as_ref().is_none_or(|connection| connection.id != to.connection) {
+            self.flush(touched.as_ref());
+            *touched = self.connections.borrow().get(&to.connection).cloned();
+        }
+        if let Some(connection) = touched {
+            let bytes = queue(connection);
+            self.shard.borrow_mut().queued(to.connection, bytes);
+        }
+    }
+
+    /// Has what is queued for a connection sent.
+    pub(crate) fn flush(&self, connection: Option<&Rc<Connection>>) {
+        if let Some(connection) = connection {
+            let bytes = connection.outbox.borrow_mut().flush_receipts();
+            self.shard.borrow_mut().queued(connection.id, bytes);
+            connection.to_send.notify();
+        }
+    }
+
+    /// Queues an answer that did not come from the shard.
+    pub(crate) fn tell(&self, connection: u64, correlation: u64, told: &Told) {
+        let Some(connection) = self.connections.borrow().get(&connection).cloned() else { return };
+        connection.asked.set(connection.asked.get().saturating_sub(1));
+        let bytes = replies::queue_told(&mut connection.outbox.borrow_mut(), correlation, told);
+        self.shard.borrow_mut().queued(connection.id, bytes);
+        self.flush(Some(&connection));
+        connection.to_read.notify();
+    }
+
+    fn sync(self: &Rc<Self>, partition: PartitionId, log: LogKind, ticket: SyncTicket<OsDisk>) {
+        let core = self.clone();
+        spawn(async move {
+            let began = Instant::now();
+            let mut result = Ok(());
+            for file in ticket.files() {
+                result = sync_data(file).await;
+                if result.is_err() {
+                    break;
+                }
+            }
+            core.sync_times.record(micros(began.elapsed()));
+            let clock = core.clocks.now();
+            core.with_shard(|shard, fx| shard.synced(clock, partition, log, ticket, result, fx));
+        });
+    }
+}
+
+/// A helper's job has a fault that nobody can answer for: the broker stops rather than goes on
+/// with work half done.
+fn helper_panicked(panicked: &BlockingPanicked) -> ! {
+    tracing::error!(error = %panicked, "a helper's job panicked; the process aborts");
+    std::process::abort();
+}

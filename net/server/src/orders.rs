@@ -1,0 +1,235 @@
+//! The main task of a core: it opens its partitions, serves its port, and does what the control
+//! thread orders, until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hulse_log::{Disk, OsDisk, partition_dir};
+use hulse_model::limits::HANDSHAKE_TIMEOUT_MS;
+use hulse_model::{PartitionId, Status, SubscriptionName};
+use hulse_runtime::{
+    BoundListener, CoreContext, JobPool, LocalFlag, Serving, Ticker, spawn, yield_if_needed,
+};
+use hulse_shard::{
+    Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConfig, StreamKey,
+};
+
+use crate::core::Core;
+use crate::messages::{Ask, CoreCounts, OpenFailure, Order};
+use crate::tasks::{accept, evict_silent};
+use crate::time::{Clocks, micros};
+
+/// How often a core looks at what is due: silent clients, snapshots, retention.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a core waits for its last syncs when it stops.
+const STOP_PATIENCE_MS: u64 = 10_000;
+
+/// What a core is started with; it moves to the core's thread.
+pub(crate) struct Seat {
+    pub(crate) index: usize,
+    pub(crate) broker: String,
+    pub(crate) region: String,
+    pub(crate) clocks: Clocks,
+    pub(crate) disk: OsDisk,
+    pub(crate) listener: BoundListener,
+    pub(crate) specs: Vec<PartitionSpec>,
+    pub(crate) orders: flume::Receiver<Order>,
+    pub(crate) control: flume::Sender<Ask>,
+    pub(crate) helpers: JobPool,
+    /// Told once, when every partition is open and the port is served.
+    pub(crate) opened: flume::Sender<Opened>,
+}
+
+/// What opening a core's partitions has found.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    pub(crate) failures: Vec<OpenFailure>,
+    pub(crate) found: Vec<String>,
+}
+
+/// Runs a core to its end.
+pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> {
+    let Seat { index, clocks, disk, listener, specs, orders, opened, .. } = seat;
+    let stopping = LocalFlag::new();
+    let core = Rc::new(Core::new(
+        index,
+        (seat.broker, seat.region),
+        clocks,
+        Shard::new(disk.clone(), ShardConfig::new(index)),
+        seat.control,
+        seat.helpers,
+        stopping.clone(),
+    ));
+    let found = open_all(&core, specs).await;
+    let taken = core.clone();
+    let serving = listener
+        .into_local().serve(move |stream| accept(&taken, stream));
+    // The control thread may have given up meanwhile; then it has told this core to stop.
+    let _ = opened.send(found);
+    spawn(tick(core.clone()));
+    while let Ok(order) = orders.recv_async().await {
+        match order {
+            Order::Stop => break,
+            order => obey(&core, &disk, order, &context).await,
+        }
+    }
+    stop(&core, &serving).await;
+    drop(serving.await);
+    Ok(())
+}
+
+/// Opens partitions, and says what was found and what failed.
+async fn open_all(core: &Rc<Core>, specs: Vec<PartitionSpec>) -> Opened {
+    let mut opened = Opened::default();
+    for spec in specs {
+        let (partition, key) = (spec.id, (spec.topic.clone(), spec.index));
+        let clock = core.clocks.now();
+        let place = describe_place(&spec);
+        match core.with_shard(|shard, fx| shard.open_partition(spec, clock, fx)) {
+            Ok(recovered) => {
+                core.names.borrow_mut().insert(key, partition);
+                opened.found.extend(recovered.sentences().map(|text| format!("{place}: {text}")));
+            }
+            Err(error) => {
+                tracing::error!(%partition, %error, "a partition is not served");
+                opened.failures.push(OpenFailure { partition, reason: error.to_string() });
+            }
+        }
+        yield_if_needed().await;
+    }
+    opened
+}
+
+fn describe_place(spec: &PartitionSpec) -> String {
+    match spec.index {
+        -1 => spec.topic.to_string(),
+        number => format!("{} partition {number}", spec.topic),
+    }
+}
+
+/// Looks after what is due, until the core stops.
+async fn tick(core: Rc<Core>) {
+    let mut ticker = Ticker::new(TICK);
+    while !core.stopping.is_raised() {
+        ticker.tick().await;
+        evict_silent(&core, HANDSHAKE_TIMEOUT_MS);
+        let clock = core.clocks.now();
+        core.with_shard(|shard, fx| shard.tick(clock, fx));
+    }
+}
+
+async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContext) {
+    // An answer that nobody waits for any more is dropped.
+    match order {
+        Order::Open { specs, done } => {
+            let _ = done.send(open_all(core, specs).await.failures);
+        }
+        Order::Drop { partitions, done } => {
+            let _ = done.send(drop_all(core, disk, &partitions).await);
+        }
+        Order::Describe { partitions, done } => {
+            let shard = core.shard.borrow();
+            let _ = done.send(partitions.iter().filter_map(|id| shard.describe(*id)).collect());
+        }
+        Order::DeleteSubscription { partitions, subscription, done } => {
+            delete_subscription(core, &partitions, &subscription, done);
+        }
+        Order::Count { done } => {
+            let _ = done.send(count(core, context));
+        }
+        Order::Tell { connection, correlation, told } => core.tell(connection, correlation, &told),
+        Order::Stop => unreachable!("the caller looks for it first"),
+    }
+}
+
+/// Closes partitions and removes their files. Returns what could not be removed.
+async fn drop_all(core: &Rc<Core>, disk: &OsDisk, partitions: &[PartitionId]) -> Vec<String> {
+    let mut failures = Vec::new();
+    for id in partitions.iter().copied() {
+        core.with_shard(|shard, fx| shard.drop_partition(id, fx));
+        core.names.borrow_mut().retain(|_, known| *known != id);
+        let disk = disk.clone();
+        let removed = core.helpers.run(move || disk.remove_dir_all(&partition_dir(id))).await;
+        match removed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(Err(error)) => failures.push(format!("partition {id}: {error}")),
+            Err(panicked) => failures.push(format!("partition {id}: {panicked}")),
+        }
+    }
+    failures
+}
+
+/// Deletes a subscription. It has no client, so its answers are looked for among the effects.
+fn delete_subscription(
+    core: &Rc<Core>,
+    partitions: &[PartitionId],
+    subscription: &SubscriptionName,
+    done: flume::Sender<Result<(), (Status, String)>>,
+) {
+    let clock = core.clocks.now();
+    let mut refused = None;
+    for id in partitions {
+        let nobody = StreamKey { connection: 0, stream: 0 };
+        let command = Command::DeleteSubscription { subscription: subscription.clone() };
+        core.with_shard(|shard, fx| {
+            shard.handle_on(clock, *id, nobody, 0, command, fx);
+            for effect in fx.iter() {
+                if let Effect::Reply { to, reply: Reply::Refused(refusal), .. } = effect
+                    && *to == nobody
+                {
+                    refused.get_or_insert((refusal.status, refusal.message.clone()));
+                }
+            }
+        });
+    }
+    core.end_round();
+    let _ = done.send(refused.map_or(Ok(()), Err));
+}
+
+fn count(core: &Core, context: &CoreContext) -> CoreCounts {
+    let counters = &core.counters;
+    CoreCounts {
+        shard: core.shard.borrow().stats(),
+        connections: counters.connections.get(),
+        connections_total: counters.connections_total.get(),
+        connections_refused: counters.connections_refused.get(),
+        connections_evicted: counters.connections_evicted.get(),
+        frames_received: counters.frames_received.get(),
+        frames_malformed: counters.frames_malformed.get(),
+        bytes_received: counters.bytes_received.get(),
+        bytes_sent: counters.bytes_sent.get(),
+        lateness_us: micros(context.health().take_worst_lateness()),
+        sync_us: core.sync_times.percentiles(),
+    }
+}
+
+/// Takes no more work, finishes what was begun, and marks the partitions as clean.
+async fn stop(core: &Rc<Core>, serving: &Serving) {
+    serving.stop();
+    let began = core.clocks.now();
+    core.with_shard(|shard, fx| shard.stop(began, fx));
+    let mut ticker = Ticker::new(Duration::from_millis(2));
+    let patience = |clock: Clock| clock.monotonic_ms - began.monotonic_ms < STOP_PATIENCE_MS;
+    while !core.shard.borrow().is_quiet() && patience(core.clocks.now()) {
+        ticker.tick().await;
+        let clock = core.clocks.now();
+        core.with_shard(|shard, fx| shard.end_round(clock, fx));
+    }
+    core.stopping.raise();
+    let connections: BTreeMap<_, _> = core.connections.borrow().clone();
+    for connection in connections.values() {
+        let to = StreamKey { connection: connection.id, stream: 0 };
+        let refusal = hulse_shard::Refusal::new(Status::NotReady, "the broker is stopping");
+        connection.outbox.borrow_mut().refuse(to, 0, &refusal);
+        connection.end(core.clocks.monotonic_ms());
+    }
+    let sent = |core: &Core| core.connections.borrow().is_empty();
+    while !sent(core) && patience(core.clocks.now()) {
+        ticker.tick().await;
+        evict_silent(core, HANDSHAKE_TIMEOUT_MS);
+    }
+    core.shard.borrow_mut().close();
+}

@@ -1,0 +1,255 @@
+//! The tasks of one connection: one reads and handles, one writes.
+
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use futures_lite::future::or;
+use hulse_model::Status;
+use hulse_model::limits::{
+    CONNECTION_OUTPUT_BYTES_MAX, CORE_CONNECTIONS_MAX, CORE_HANDSHAKES_MAX,
+};
+use hulse_runtime::{ReadHalf, Stream, WriteHalf, spawn, yield_if_needed};
+use hulse_shard::{Refusal, StreamKey};
+use hulse_wire::{MAGIC, check_opening, decode_frame, decode_hello, needed};
+
+use crate::connection::{Connection, Phase};
+use crate::core::{Core, add};
+use crate::session::{Outcome, Session};
+
+/// The read buffer of a connection that has said little.
+const BUFFER_BYTES_MIN: usize = 4 * 1024;
+/// The read buffer of a connection that says much. It grows beyond only for a larger frame.
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// How long a connection that has ended may take over its last answers, in milliseconds.
+const LAST_ANSWERS_MS: u64 = 1_000;
+/// Slices that are sent with one system call.
+const SLICES_MAX: usize = 64;
+
+/// Takes a connection that was accepted.
+pub(crate) fn accept(core: &Rc<Core>, stream: Stream) {
+    add(&core.counters.connections_total, 1);
+    let open = core.connections.borrow().len();
+    let greeting = core.counters.greeting.get();
+    if open >= CORE_CONNECTIONS_MAX || greeting >= CORE_HANDSHAKES_MAX as u64 {
+        // Closed without a word: a peer that has not said what it speaks cannot be answered.
+        add(&core.counters.connections_refused, 1);
+        return;
+    }
+    let id = core.counters.connections_total.get();
+    let connection = Rc::new(Connection::new(id, stream.peer(), core.clocks.monotonic_ms()));
+    core.connections.borrow_mut().insert(id, connection.clone());
+    add(&core.counters.connections, 1);
+    add(&core.counters.greeting, 1);
+    let (reader, writer) = stream.split();
+    spawn(write(core.clone(), connection.clone(), writer));
+    spawn(read(core.clone(), connection, reader));
+}
+
+/// Reads and handles until the connection ends, then clears up after it.
+async fn read(core: Rc<Core>, connection: Rc<Connection>, mut stream: ReadHalf) {
+    let mut input = Input::new();
+    let mut session = Session::new(core.clone(), connection.clone());
+    while !connection.is_ending() && !core.stopping.is_raised() {
+        match stream.read(input.room()).await {
+            Ok(0) | Err(_) => break,
+            Ok(count) => {
+                input.filled += count;
+                add(&core.counters.bytes_received, count as u64);
+            }
+        }
+        connection.heard_ms.set(core.clocks.monotonic_ms());
+        if !handle_all(&core, &connection, &mut session, &mut input).await {
+            break;
+        }
+        yield_if_needed().await;
+    }
+    // What the client held is free for others at once, before the last answers have left.
+    core.shard.borrow_mut().disconnected(connection.id);
+    connection.end(core.clocks.monotonic_ms());
+}
+
+/// Handles every whole frame in the buffer. False when the connection is to end.
+async fn handle_all(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    session: &mut Session,
+    input: &mut Input,
+) -> bool {
+    if !input.opened {
+        match check_opening(&input.bytes[..input.filled]) {
+            Ok(true) => {
+                input.opened = true;
+                input.taken = MAGIC.len();
+            }
+            Ok(false) => return true,
+            Err(error) => {
+                let _ = session.break_off(0, 0, &error);
+                return false;
+            }
+        }
+    }
+    loop {
+        let bytes = &input.bytes[input.taken..input.filled];
+        let decoded = match connection.phase.get() {
+            Phase::Greeting => decode_hello(bytes),
+            Phase::Open { .. } | Phase::Ending => decode_frame(bytes),
+        };
+        let (frame, length) = match decoded {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
+            Err(error) => {
+                core.end_round();
+                let _ = session.break_off(0, 0, &error);
+                return false;
+            }
+        };
+        match session.take(&frame) {
+            Outcome::Taken => {
+                add(&core.counters.frames_received, 1);
+                input.taken += length;
+            }
+            Outcome::Held => {
+                core.end_round();
+                wait(core, connection).await;
+            }
+            Outcome::Closed => {
+                core.end_round();
+                return false;
+            }
+        }
+        if connection.is_ending() {
+            return false;
+        }
+        while connection.outbox.borrow().len() >= CONNECTION_OUTPUT_BYTES_MAX {
+            core.end_round();
+            wait(core, connection).await;
+            if connection.is_ending() {
+                return false;
+            }
+        }
+    }
+    core.end_round();
+    input.make_room();
+    true
+}
+
+/// Waits to be woken. The client is not silent meanwhile: it is the broker that does not read.
+async fn wait(core: &Core, connection: &Connection) {
+    connection.to_read.notified().await;
+    connection.heard_ms.set(core.clocks.monotonic_ms());
+}
+
+/// What has been read and not handled.
+struct Input {
+    bytes: Vec<u8>,
+    filled: usize,
+    taken: usize,
+    /// The four opening bytes have come.
+    opened: bool,
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { bytes: vec![0; BUFFER_BYTES_MIN], filled: 0, taken: 0, opened: false }
+    }
+
+    /// Where the next bytes go; never empty.
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled..]
+    }
+
+    /// Moves what is left to the front, and makes the buffer as large as what comes asks for.
+    fn make_room(&mut self) {
+        let full = self.filled == self.bytes.len();
+        self.bytes.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        let wanted = if self.opened { needed(&self.bytes[..self.filled]) } else { 0 };
+        let size = self.bytes.len();
+        if wanted > size {
+            self.bytes.resize(wanted.max(BUFFER_BYTES_MAX), 0);
+        } else if full && size < BUFFER_BYTES_MAX {
+            self.bytes.resize((size * 4).min(BUFFER_BYTES_MAX), 0);
+        } else if size > BUFFER_BYTES_MAX && wanted <= BUFFER_BYTES_MAX && self.filled <= BUFFER_BYTES_MAX / 2 {
+            // A large frame has passed; the memory it took is not kept.
+            self.bytes.truncate(BUFFER_BYTES_MAX);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+/// Sends what is queued until the connection ends and nothing is left.
+async fn write(core: Rc<Core>, connection: Rc<Connection>, mut stream: WriteHalf) {
+    loop {
+        let sent = or(async { Some(send_some(&connection, &mut stream).await) }, async {
+            connection.abandoned.raised().await;
+            None
+        });
+        match sent.await {
+            Some(Ok(0)) if connection.is_ending() => break,
+            Some(Ok(0)) => connection.to_send.notified().await,
+            Some(Ok(count)) => {
+                add(&core.counters.bytes_sent, count as u64);
+                core.with_shard(|shard, fx| shard.sent(connection.id, count, fx));
+                connection.to_read.notify();
+                yield_if_needed().await;
+            }
+            Some(Err(_)) | None => break,
+        }
+    }
+    connection.end(core.clocks.monotonic_ms());
+    let _ = stream.shutdown(Shutdown::Both);
+    core.shard.borrow_mut().disconnected(connection.id);
+    if core.connections.borrow_mut().remove(&connection.id).is_some() {
+        let counters = &core.counters;
+        counters.connections.set(counters.connections.get() - 1);
+        if !connection.greeted.get() {
+            counters.greeting.set(counters.greeting.get() - 1);
+        }
+    }
+}
+
+/// Sends what one call takes. 0 when nothing is queued.
+async fn send_some(connection: &Connection, stream: &mut WriteHalf) -> std::io::Result<usize> {
+    // The chunks are taken out while they are being sent, so that no borrow lasts over the wait.
+    let batch = connection.outbox.borrow_mut().take(SLICES_MAX);
+    if batch.is_empty() {
+        return Ok(0);
+    }
+    let slices: Vec<IoSlice<'_>> = batch.slices().collect();
+    let sent = stream.send(&slices).await;
+    drop(slices);
+    let count = sent.as_ref().copied().unwrap_or(0);
+    connection.outbox.borrow_mut().put_back(batch, count);
+    sent
+}
+
+/// Ends the connections that have been silent, or greeting, for too long, and gives up those whose
+/// peer does not take its last answers.
+pub(crate) fn evict_silent(core: &Rc<Core>, handshake_timeout_ms: u64) {
+    let now = core.clocks.monotonic_ms();
+    let connections: Vec<_> = core.connections.borrow().values().cloned().collect();
+    for connection in connections {
+        let since = |then: u64| now.saturating_sub(then);
+        let (status, text) = match connection.phase.get() {
+            Phase::Greeting if since(connection.since_ms) > handshake_timeout_ms => {
+                (Status::HandshakeTimeout, "the handshake took too long")
+            }
+            Phase::Open { timeout_ms } if since(connection.heard_ms.get()) > timeout_ms.into() => {
+                (Status::PeerSilent, "the client was silent for longer than agreed")
+            }
+            Phase::Ending if since(connection.ending_ms.get()) > LAST_ANSWERS_MS => {
+                connection.abandoned.raise();
+                continue;
+            }
+            _ => continue,
+        };
+        tracing::debug!(peer = %connection.peer, "{text}");
+        add(&core.counters.connections_evicted, 1);
+        let to = StreamKey { connection: connection.id, stream: 0 };
+        connection.outbox.borrow_mut().refuse(to, 0, &Refusal::new(status, text));
+        core.shard.borrow_mut().disconnected(connection.id);
+        connection.end(now);
+    }
+}
