@@ -3,3 +3,4 @@
 pub mod generated;
 pub mod limits;
 pub mod mentions;
+pub mod metrics;

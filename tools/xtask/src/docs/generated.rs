@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::limits;
+use super::{limits, metrics};
 use crate::command::{cargo, output, program, run};
 use crate::steps::Options;
 use crate::{Failure, repository};
@@ -29,7 +29,12 @@ pub enum Source {
 }
 
 /// Every generated part.
-pub const PARTS: [Part; 2] = [
+pub const PARTS: [Part; 3] = [
+    Part {
+        document: "docs/operations.md",
+        name: "metrics",
+        source: Source::Files(|| metrics::table(&repository::read(metrics::SOURCE))),
+    },
     Part {
         document: "docs/operations.md",
         name: "limits",
