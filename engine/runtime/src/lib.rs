@@ -35,6 +35,7 @@ mod jobs;
 mod net;
 mod notify;
 mod panic_hook;
+mod scheduler;
 mod stop;
 mod sync_file;
 mod task;

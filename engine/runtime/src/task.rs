@@ -8,22 +8,22 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::scheduler;
+
 /// Starts a task on this core. It first runs after the caller has yielded, so the caller may hold
 /// a borrow which the task also takes.
 ///
-/// A task that still waits when the core's main future returns is not run again, and what it owns
-/// may stay open until the process ends: have it stop first.
+/// A task that still waits when the core's main future returns is dropped then.
 ///
 /// # Panics
 ///
 /// When this thread is not a core.
 pub fn spawn(task: impl Future<Output = ()> + 'static) {
-    // Into the default queue by its handle: the plain spawn would run the task inside this call.
-    let queue = glommio::TaskQueueHandle::default();
-    let Ok(scheduled) = glommio::spawn_local_into(task, queue) else {
-        unreachable!("an executor always has its default queue");
-    };
-    drop(scheduled.detach());
+    let spawned = scheduler::with_current(|scheduler| scheduler.spawn(Box::pin(task)));
+    assert!(
+        spawned.is_some(),
+        "a task is spawned on a core and nowhere else"
+    );
 }
 
 /// As [`spawn`], with a handle to await the task's result by.
@@ -79,8 +79,8 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Waits for `duration`. On an idle core it is late by 0.1 ms or so, on a busy one by the preempt
-/// timer and the longest stretch that a task runs without yielding.
+/// Waits for `duration`. On an idle core it is late by 0.1 ms or so, on a busy one by the
+/// core's turn and the longest stretch that a task runs without yielding.
 ///
 /// # Panics
 ///
@@ -127,9 +127,12 @@ pub async fn yield_now() {
     futures_lite::future::yield_now().await;
 }
 
-/// Yields when this task has had its share of the core (the preempt timer has fired), and costs
-/// next to nothing otherwise. Every loop that may run for longer than a fraction of a millisecond
-/// calls it: completions, timers and other connections wait for it.
+/// Yields when the core's turn is over ([`CoresConfig::turn`](crate::CoresConfig)), and costs a
+/// look at the clock otherwise. Every loop that may run for longer than a fraction of a
+/// millisecond calls it: completions, timers and other connections wait for it. Elsewhere than on a
+/// core it does nothing.
 pub async fn yield_if_needed() {
-    glommio::yield_if_needed().await;
+    if scheduler::with_current(|scheduler| scheduler.is_turn_over()) == Some(true) {
+        yield_now().await;
+    }
 }

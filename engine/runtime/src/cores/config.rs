@@ -15,8 +15,8 @@ pub(crate) const RINGS: usize = 3;
 /// The memlock limit below which the executor refuses to start, in bytes.
 pub(crate) const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
-const PREEMPT_MIN: Duration = Duration::from_micros(100);
-const PREEMPT_MAX: Duration = Duration::from_millis(1);
+const TURN_MIN: Duration = Duration::from_micros(100);
+const TURN_MAX: Duration = Duration::from_millis(1);
 const RING_DEPTH_MIN: usize = 16;
 const RING_DEPTH_MAX: usize = 4096;
 
@@ -33,7 +33,7 @@ pub struct CoresConfig {
     /// How many requests the core's rings take at a time, 16 to 4096.
     pub ring_depth: usize,
     /// After how long a busy core looks at completions and timers, 100 us to 1 ms.
-    pub preempt: Duration,
+    pub turn: Duration,
     /// Tells every core to come to its end.
     pub stop: StopSignal,
 }
@@ -46,7 +46,7 @@ impl Default for CoresConfig {
             pin: true,
             spin: Duration::ZERO,
             ring_depth: 512,
-            preempt: Duration::from_micros(500),
+            turn: Duration::from_micros(500),
             stop: StopSignal::new(),
         }
     }
@@ -66,10 +66,8 @@ impl CoresConfig {
         if !self.spin.is_zero() && !self.pin {
             return Err(StartError::SpinNeedsPin);
         }
-        if !(PREEMPT_MIN..=PREEMPT_MAX).contains(&self.preempt) {
-            return Err(StartError::Preempt {
-                asked: self.preempt,
-            });
+        if !(TURN_MIN..=TURN_MAX).contains(&self.turn) {
+            return Err(StartError::Turn { asked: self.turn });
         }
         if !(RING_DEPTH_MIN..=RING_DEPTH_MAX).contains(&self.ring_depth) {
             return Err(StartError::RingDepth {
@@ -101,9 +99,9 @@ pub enum StartError {
     /// Spinning without pinning.
     #[error("spinning needs cores that are pinned to their processors")]
     SpinNeedsPin,
-    /// The preempt time is out of its range.
-    #[error("the preempt time must be 100 us to 1 ms, not {} us", asked.as_micros())]
-    Preempt {
+    /// The turn is out of its range.
+    #[error("a core's turn must be 100 us to 1 ms, not {} us", asked.as_micros())]
+    Turn {
         /// What was asked for.
         asked: Duration,
     },
@@ -181,8 +179,8 @@ mod tests {
             "spinning needs cores that are pinned to their processors"
         );
         assert_eq!(
-            refusal(|c| c.preempt = Duration::from_millis(100)),
-            "the preempt time must be 100 us to 1 ms, not 100000 us"
+            refusal(|c| c.turn = Duration::from_millis(100)),
+            "a core's turn must be 100 us to 1 ms, not 100000 us"
         );
         assert_eq!(
             refusal(|c| c.ring_depth = 8),

@@ -11,7 +11,8 @@ use super::{CoreContext, CoreError, CoresConfig, StartError};
 use crate::blocking::caught;
 use crate::flag::LocalFlag;
 use crate::health::CoreHealth;
-use crate::task::{sleep, spawn, spawn_handle};
+use crate::scheduler;
+use crate::task::{sleep, spawn};
 
 /// What a core's thread tells the one who started it.
 pub(super) enum Report<E> {
@@ -55,7 +56,8 @@ impl<E: Send + 'static> Seat<E> {
                 return;
             }
         };
-        let result = caught(|| executor.run(self.main(body)));
+        let turn = self.config.turn;
+        let result = caught(|| executor.run(scheduler::run(turn, self.main(body))));
         health.finish();
         let result = match result {
             Ok(None) => return,
@@ -75,7 +77,6 @@ impl<E: Send + 'static> Seat<E> {
         let mut builder = LocalExecutorBuilder::new(placement)
             .io_memory(IO_MEMORY_BYTES)
             .ring_depth(self.config.ring_depth)
-            .preempt_timer(self.config.preempt)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(2));
         if !self.config.spin.is_zero() {
             builder = builder.spin_before_park(self.config.spin);
@@ -93,7 +94,7 @@ impl<E: Send + 'static> Seat<E> {
     /// `None` when another core did not start, so that nothing is to run.
     async fn main<G, F>(self, body: G) -> Option<Result<(), E>>
     where
-        G: FnOnce(CoreContext) -> F,
+        G: FnOnce(CoreContext) -> F + 'static,
         F: Future<Output = Result<(), E>> + 'static,
     {
         // The first park of a process takes 10 ms and more.
@@ -116,9 +117,6 @@ impl<E: Send + 'static> Seat<E> {
         });
         let health = self.health;
         spawn(async move { health.pulse().await });
-        // The core's work is a task of its own. The executor keeps a handle to this future until
-        // its end, and a waker of it that another thread drops at that moment would be used after
-        // it is freed; so nothing of the core's work ever holds one.
-        Some(spawn_handle(body(context)).await)
+        Some(body(context).await)
     }
 }
