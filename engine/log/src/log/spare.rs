@@ -1,0 +1,125 @@
+//! The segment after the active one: when it is wanted, and how it is taken in.
+
+use hulse_model::limits::{SEGMENT_BYTES_MIN, SEGMENT_GROWTH, SEGMENT_TERMS_MAX};
+
+use crate::disk::Disk;
+use crate::log::Log;
+use crate::prepare::{Prepare, PrepareError, Prepared};
+use crate::segment::{Layout, SegmentHeader};
+use crate::segments::Segment;
+
+/// The segment after the active one.
+#[derive(Debug)]
+pub(super) struct Spare<D: Disk> {
+    pub(super) ready: Option<Ready<D>>,
+    /// One that was ready and too small, until its successor is.
+    pub(super) outgrown: Option<Ready<D>>,
+    /// The one in the making takes the place and the name of the active segment, which is empty
+    /// and too small. Nothing is appended meanwhile.
+    pub(super) replaces_active: bool,
+    /// One was handed out to be made and has not come back.
+    pub(super) in_making: bool,
+    /// The last one failed. It is tried again when an append finds no room.
+    pub(super) failed: bool,
+    /// Length of the record that found no room, or 0.
+    pub(super) wanted_bytes: u64,
+}
+
+/// A segment that was made: its name, header and file.
+pub(super) type Ready<D> = (String, SegmentHeader, <D as Disk>::File);
+
+impl<D: Disk> Default for Spare<D> {
+    fn default() -> Self {
+        Self {
+            ready: None,
+            outgrown: None,
+            replaces_active: false,
+            in_making: false,
+            failed: false,
+            wanted_bytes: 0,
+        }
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// The segment to make next, if one will be needed soon and none is being made.
+    pub fn segment_wanted(&mut self) -> Option<Prepare<D>> {
+        if self.poison.is_some() || self.spare.in_making {
+            return None;
+        }
+        let wanted = self.spare.wanted_bytes;
+        let half_full = self.segments.active().is_none_or(|active| {
+            active.room() < active.header.layout.room() / 2
+                || active.contents.terms.len() > SEGMENT_TERMS_MAX / 2
+        });
+        let soon = half_full && self.spare.ready.is_none() && !self.spare.failed;
+        if wanted == 0 && !soon {
+            return None;
+        }
+        let last = self.segments.iter().next_back();
+        let grown = last.map_or(SEGMENT_BYTES_MIN, |last| last.bytes * SEGMENT_GROWTH);
+        let layout = Layout::for_room(grown, wanted).expect("every entry fits into some segment");
+        let generation = self.home.manifest.content().mark(self.home.kind).generation;
+        let header = SegmentHeader::new(
+            self.home.kind,
+            self.home.partition,
+            self.progress.end,
+            generation,
+            layout,
+        );
+        let prepare = Prepare {
+            disk: self.home.disk.clone(),
+            dir: self.home.dir.clone(),
+            header,
+        };
+        let name = prepare.name();
+        self.spare.outgrown = self.spare.ready.take();
+        self.spare.replaces_active = self.segments.active().is_some_and(|at| at.name == name);
+        self.spare.in_making = true;
+        self.spare.failed = false;
+        Some(prepare)
+    }
+
+    /// Takes the segment that a [`Prepare`] made.
+    ///
+    /// # Errors
+    /// When it could not be made. The log keeps the room that it has, and asks again when an
+    /// append finds none.
+    pub fn segment_prepared(&mut self, prepared: Prepared<D>) -> Result<(), PrepareError> {
+        self.spare.in_making = false;
+        let generation = self.home.manifest.content().mark(self.home.kind).generation;
+        if prepared.header.seal.generation != generation {
+            return prepared.discard();
+        }
+        self.spare.wanted_bytes = 0;
+        let outgrown = self.spare.outgrown.take();
+        let replaces_active = std::mem::take(&mut self.spare.replaces_active);
+        let named = prepared.named;
+        match prepared.into_file() {
+            Ok(ready) if replaces_active => {
+                let (name, header, file) = ready;
+                self.segments.pop_last();
+                self.segments
+                    .push(Segment::fresh(name, header, self.progress.end, file));
+                Ok(())
+            }
+            Ok(ready) => {
+                if let Some((name, ..)) = outgrown.filter(|(name, ..)| *name != ready.0) {
+                    // Should this fail, the next start removes it.
+                    let _ = self.home.disk.remove(&format!("{}/{name}", self.home.dir));
+                }
+                self.spare.ready = Some(ready);
+                Ok(())
+            }
+            Err(error) => {
+                if replaces_active && named {
+                    // The active segment has lost its name.
+                    self.poison = Some(error.to_string());
+                }
+                self.spare.ready = outgrown.filter(|_| !named);
+                self.spare.failed = true;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The log from outside, on simulated and real disks.
+//!
+//! Every random test prints its seed; `HULSE_SEED` replays one.
+
+mod bed;
+mod crash;
+mod damage;
+mod document;
+mod full_disk;
+mod fuzz;
+mod life;
+mod model;
+mod poison;
+mod retention;
+mod terms;
+mod truncation;
