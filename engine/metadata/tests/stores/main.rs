@@ -1,6 +1,5 @@
 //! The stores: the rules that all of them keep, and what only the embedded one promises.
 
 mod conformance;
-mod killed;
 mod opening;
 mod threads;

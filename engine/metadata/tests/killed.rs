@@ -1,7 +1,8 @@
 //! Goal: what was answered as applied is there after `kill -9`.
 //! Method: this test runs itself as a child process that changes the store and prints each version
 //! when it has been told that it is applied; the parent reads a number of lines, kills it in the
-//! middle of its work, and opens the store.
+//! middle of its work, and opens the store. It stands alone in its process, as a process that starts
+//! another one shares its locks with it for a moment.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,7 +14,7 @@ use hulse_metadata::{CasOutcome, EmbeddedStore, RandomIds, Store, Version};
 
 /// Names the directory in which the child works; absent in the parent.
 const CHILD_DIR: &str = "HULSE_METADATA_KILLED_DIR";
-const TEST: &str = "killed::what_was_applied_survives_kill_9";
+const TEST: &str = "what_was_applied_survives_kill_9";
 const ROUNDS: usize = 3;
 const LINES: usize = 120;
 const KEYS: u64 = 7;
