@@ -32,7 +32,7 @@ const _: () = assert!(
 /// Whoever acknowledges says how many messages the entry has, so that the last of them completes
 /// it. Who does not know passes [`u32::MAX`]: then only a range up to [`u32::MAX`] reaches the
 /// entry's end. A cursor cannot know where the log ends: the caller refuses what lies at or above
-/// the high watermark (invariant I7).
+/// the high watermark.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
     mark: Position,

@@ -2,7 +2,7 @@
 //!
 //! Two halves, both pure state machines that read no clock, no file and no socket:
 //!
-//! - **What is durable** is a fold over the partition's two logs (REPLICATION rule 31): the
+//! - **What is durable** is a fold over the partition's two logs: the
 //!   headers of its entries and the [`SiblingRecord`]s of its sibling log. [`PartitionState`] is
 //!   that fold; it holds one [`Cursor`] per subscription and the [`ProducerTable`] by which a
 //!   retried publish is recognised. [`Recovery`] makes it anew from the two logs.

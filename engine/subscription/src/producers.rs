@@ -2,11 +2,11 @@
 //!
 //! A producer is known by its name. The messages that it sends to one partition carry rising
 //! sequence numbers, so a publish that is sent again is recognised and answered with its original
-//! id (REPLICATION rule 31, invariant I9). The table is a fold over the partition's two logs: the
+//! id. The table is a fold over the partition's two logs: the
 //! names and epochs come from the sibling log, the sequences from the headers of the entries.
 //!
 //! An entry counts from the moment at which it is appended, durable or not, so that pipelined
-//! batches pass. The answer to a duplicate waits until the original is durable (rule 16).
+//! batches pass. The answer to a duplicate waits until the original is durable.
 
 use alloc::collections::BTreeMap;
 

@@ -91,12 +91,12 @@ pub enum CreateSubscriptionError {
 }
 
 /// Everything durable that a partition remembers beside its entries: its producers, its
-/// subscriptions and their cursors (REPLICATION rule 31).
+/// subscriptions and their cursors.
 ///
 /// Equal logs give equal states. What belongs to this process alone (who is open, what has not
 /// been taken by [`Subscription::take_changes`]) is no part of the comparison.
 ///
-/// A log that is truncated below what has been applied (REPLICATION rule 3) needs the state made
+/// A log that is truncated below what has been applied needs the state made
 /// anew by a [`crate::Recovery`]: nothing here can be undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
@@ -133,7 +133,7 @@ impl PartitionState {
     /// has been counted and changes nothing; a gap is what retention or damage took away.
     ///
     /// Returns false when the entry repeats a sequence number of its producer, which an appender
-    /// that asks [`ProducerTable::check`] never stores (invariant I9).
+    /// that asks [`ProducerTable::check`] never stores.
     pub fn apply_entry(&mut self, header: &EntryHeader) -> bool {
         if header.offset < self.entries_applied {
             return true;

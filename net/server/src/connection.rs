@@ -13,8 +13,9 @@ use crate::outbox::Outbox;
 pub(crate) enum Phase {
     /// It has not finished its handshake.
     Greeting,
-    /// It has, and is evicted after so many milliseconds of silence.
-    Open { timeout_ms: u32 },
+    /// It has. Each side says something at least every `interval_ms`, and a client that has been
+    /// silent for `timeout_ms` is evicted.
+    Open { interval_ms: u32, timeout_ms: u32 },
     /// Nothing more is read; what is queued is sent, then it is closed.
     Ending,
 }
@@ -29,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) since_ms: u64,
     /// When something last came, monotonic milliseconds.
     pub(crate) heard_ms: Cell<u64>,
+    /// When something was last sent, monotonic milliseconds.
+    pub(crate) spoken_ms: Cell<u64>,
     pub(crate) outbox: RefCell<Outbox<OsDisk>>,
     /// Something is queued, or the phase has changed: for the writing task.
     pub(crate) to_send: Notify,
@@ -53,6 +56,7 @@ impl Connection {
             phase: Cell::new(Phase::Greeting),
             since_ms: now_ms,
             heard_ms: Cell::new(now_ms),
+            spoken_ms: Cell::new(now_ms),
             outbox: RefCell::new(Outbox::new()),
             to_send: Notify::new(),
             to_read: Notify::new(),

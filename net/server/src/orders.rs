@@ -18,7 +18,7 @@ use hulse_shard::{
 
 use crate::core::Core;
 use crate::messages::{Ask, CoreCounts, OpenFailure, Order};
-use crate::tasks::{accept, evict_silent};
+use crate::tasks::{accept, look_after_connections};
 use crate::time::{Clocks, micros};
 
 /// How often a core looks at what is due: silent clients, snapshots, retention.
@@ -114,7 +114,7 @@ async fn tick(core: Rc<Core>) {
     let mut ticker = Ticker::new(TICK);
     while !core.stopping.is_raised() {
         ticker.tick().await;
-        evict_silent(&core, HANDSHAKE_TIMEOUT_MS);
+        look_after_connections(&core, HANDSHAKE_TIMEOUT_MS);
         let clock = core.clocks.now();
         core.with_shard(|shard, fx| shard.tick(clock, fx));
     }
@@ -229,7 +229,7 @@ async fn stop(core: &Rc<Core>, serving: &Serving) {
     let sent = |core: &Core| core.connections.borrow().is_empty();
     while !sent(core) && patience(core.clocks.now()) {
         ticker.tick().await;
-        evict_silent(core, HANDSHAKE_TIMEOUT_MS);
+        look_after_connections(core, HANDSHAKE_TIMEOUT_MS);
     }
     core.shard.borrow_mut().close();
 }

@@ -122,7 +122,8 @@ impl Session {
             return Outcome::Closed;
         };
         let beacons = hello.agreed_beacons();
-        self.connection.phase.set(Phase::Open { timeout_ms: beacons.timeout_ms });
+        let (interval_ms, timeout_ms) = (beacons.interval_ms, beacons.timeout_ms);
+        self.connection.phase.set(Phase::Open { interval_ms, timeout_ms });
         self.connection.greeted.set(true);
         let greeting = &self.core.counters.greeting;
         greeting.set(greeting.get() - 1);

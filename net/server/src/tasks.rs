@@ -11,7 +11,7 @@ use hulse_model::limits::{
 };
 use hulse_runtime::{ReadHalf, Stream, WriteHalf, spawn, yield_if_needed};
 use hulse_shard::{Refusal, StreamKey};
-use hulse_wire::{MAGIC, check_opening, decode_frame, decode_hello, needed};
+use hulse_wire::{MAGIC, Reply, check_opening, decode_frame, decode_hello, needed};
 
 use crate::connection::{Connection, Phase};
 use crate::core::{Core, add};
@@ -191,6 +191,7 @@ async fn write(core: Rc<Core>, connection: Rc<Connection>, mut stream: WriteHalf
             Some(Ok(0)) => connection.to_send.notified().await,
             Some(Ok(count)) => {
                 add(&core.counters.bytes_sent, count as u64);
+                connection.spoken_ms.set(core.clocks.monotonic_ms());
                 core.with_shard(|shard, fx| shard.sent(connection.id, count, fx));
                 connection.to_read.notify();
                 yield_if_needed().await;
@@ -225,9 +226,9 @@ async fn send_some(connection: &Connection, stream: &mut WriteHalf) -> std::io::
     sent
 }
 
-/// Ends the connections that have been silent, or greeting, for too long, and gives up those whose
-/// peer does not take its last answers.
-pub(crate) fn evict_silent(core: &Rc<Core>, handshake_timeout_ms: u64) {
+/// Ends the connections that have been silent, or greeting, for too long, gives up those whose peer
+/// does not take its last answers, and says a word to those that have not heard one for a while.
+pub(crate) fn look_after_connections(core: &Rc<Core>, handshake_timeout_ms: u64) {
     let now = core.clocks.monotonic_ms();
     let connections: Vec<_> = core.connections.borrow().values().cloned().collect();
     for connection in connections {
@@ -236,8 +237,20 @@ pub(crate) fn evict_silent(core: &Rc<Core>, handshake_timeout_ms: u64) {
             Phase::Greeting if since(connection.since_ms) > handshake_timeout_ms => {
                 (Status::HandshakeTimeout, "the handshake took too long")
             }
-            Phase::Open { timeout_ms } if since(connection.heard_ms.get()) > timeout_ms.into() => {
+            Phase::Open { timeout_ms, .. }
+                if since(connection.heard_ms.get()) > timeout_ms.into() =>
+            {
                 (Status::PeerSilent, "the client was silent for longer than agreed")
+            }
+            Phase::Open { interval_ms, .. }
+                if since(connection.spoken_ms.get()) >= interval_ms.into()
+                    && connection.outbox.borrow().len() == 0 =>
+            {
+                connection.spoken_ms.set(now);
+                let bytes = connection.outbox.borrow_mut().reply(0, 0, &Reply::Pong);
+                core.shard.borrow_mut().queued(connection.id, bytes);
+                core.flush(Some(&connection));
+                continue;
             }
             Phase::Ending if since(connection.ending_ms.get()) > LAST_ANSWERS_MS => {
                 connection.abandoned.raise();
