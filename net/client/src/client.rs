@@ -70,7 +70,6 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Begins a client of the given servers: `hulse://host:port`, several separated by commas. The
     /// scheme and the port (6650) may be left out. Any of them is asked where a topic lives.
-    #[must_use]
     pub fn builder(servers: &str) -> ClientBuilder {
         ClientBuilder {
             servers: servers.to_owned(),
@@ -82,13 +81,11 @@ impl Client {
 
     /// Begins a producer for a topic: `orders` or `persistent://tenant/namespace/orders`. One
     /// partition of a topic is named `orders-partition-3`.
-    #[must_use]
     pub fn producer(&self, topic: &str) -> ProducerBuilder {
         ProducerBuilder::new(Arc::clone(&self.shared), topic)
     }
 
     /// Begins a consumer of a topic under the name of a subscription.
-    #[must_use]
     pub fn consumer(&self, topic: &str, subscription: &str) -> ConsumerBuilder {
         ConsumerBuilder::new(Arc::clone(&self.shared), topic, subscription)
     }

@@ -98,9 +98,9 @@ mod tests {
     fn a_handle_that_is_polled_often_takes_one_place() {
         let completion = Completion::<u8>::default();
         let mut slot = WakerSlot::default();
-        let mut cx = Context::from_waker(Waker::noop());
+        let cx = Context::from_waker(Waker::noop());
         for _ in 0..100 {
-            assert!(completion.poll(&mut cx, &mut slot).is_pending());
+            assert!(completion.poll(&cx, &mut slot).is_pending());
         }
         assert_eq!(completion.lock().len(), 1);
     }

@@ -224,7 +224,7 @@ impl Answer {
                 frame,
                 address: address.to_owned(),
             }),
-            Err(error) => Err(ClientError::corrupt(address, error)),
+            Err(error) => Err(ClientError::corrupt(address, &error)),
         }
     }
 
@@ -232,19 +232,19 @@ impl Answer {
     pub(crate) fn reply(&self) -> Result<Reply<'_>, ClientError> {
         self.frame
             .reply()
-            .map_err(|error| ClientError::corrupt(&self.address, error))
+            .map_err(|error| ClientError::corrupt(&self.address, &error))
     }
 
     /// The error for an answer whose payload cannot be read.
     pub(crate) fn invalid(&self, what: &dyn std::error::Error) -> ClientError {
-        ClientError::corrupt(&self.address, format!("{}: {what}", self.frame.kind()))
+        ClientError::corrupt(&self.address, &format!("{}: {what}", self.frame.kind()))
     }
 
     /// The error for an answer that does not fit its request.
     pub(crate) fn unexpected(&self) -> ClientError {
         ClientError::corrupt(
             &self.address,
-            format!("{} is no answer to this", self.frame.kind()),
+            &format!("{} is no answer to this", self.frame.kind()),
         )
     }
 }

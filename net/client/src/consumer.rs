@@ -132,7 +132,7 @@ impl Drop for Partitions {
             task.abort();
         }
         for partition in &self.list {
-            partition.fail(ClientError::Closed);
+            partition.fail(&ClientError::Closed);
         }
     }
 }
@@ -369,7 +369,7 @@ impl Consumer {
                 // A broker that is gone has no stream to close.
                 let _ = slot.close(deadline).await;
             }
-            partition.fail(ClientError::Closed);
+            partition.fail(&ClientError::Closed);
         }
         self.inbox.lock().close(ClientError::Closed);
         self.inbox.notify();

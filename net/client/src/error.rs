@@ -243,7 +243,7 @@ impl ClientError {
         }
     }
 
-    pub(crate) fn corrupt(address: &str, what: impl ToString) -> Self {
+    pub(crate) fn corrupt(address: &str, what: &dyn std::fmt::Display) -> Self {
         Self::Corrupt {
             address: address.to_owned(),
             what: what.to_string(),

@@ -112,7 +112,7 @@ async fn ask(pool: &Pool, topic: &TopicName, deadline: Instant) -> Result<Places
     if located.places.is_empty() {
         return Err(ClientError::corrupt(
             connection.address(),
-            "LOCATED names no partition",
+            &"LOCATED names no partition",
         ));
     }
     let place = |place: &hulse_wire::PartitionPlace<'_>| Place {

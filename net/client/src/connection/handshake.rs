@@ -72,7 +72,7 @@ async fn open(address: &str, greeting: &Greeting) -> Result<Connection, ClientEr
         match IncomingFrame::take(&mut buffer) {
             Ok(Some(frame)) => break frame,
             Ok(None) => {}
-            Err(error) => return Err(ClientError::corrupt(address, error)),
+            Err(error) => return Err(ClientError::corrupt(address, &error)),
         }
         if socket.read_buf(&mut buffer).await.map_err(io)? == 0 {
             return Err(io(io::ErrorKind::UnexpectedEof.into()));
@@ -83,9 +83,9 @@ async fn open(address: &str, greeting: &Greeting) -> Result<Connection, ClientEr
         Ok(Reply::Error(error)) => return Err(ClientError::refused(&error)),
         Ok(_) => {
             let what = format!("{} is no answer to HELLO", first.kind());
-            return Err(ClientError::corrupt(address, what));
+            return Err(ClientError::corrupt(address, &what));
         }
-        Err(error) => return Err(ClientError::corrupt(address, error)),
+        Err(error) => return Err(ClientError::corrupt(address, &error)),
     };
 
     let shared = Arc::new(Shared::new(address.to_owned(), agreement));

@@ -56,7 +56,7 @@ async fn read_frames(
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return ClientError::corrupt(&shared.address, error),
+                Err(error) => return ClientError::corrupt(&shared.address, &error),
             }
         }
         let missing = IncomingFrame::needed(&buffer).saturating_sub(buffer.len());
@@ -114,13 +114,13 @@ fn dispatch(shared: &Shared, frame: IncomingFrame) -> Result<(), ClientError> {
         return match handler {
             Some(handler) => handler
                 .on_frame(&frame)
-                .map_err(|what| ClientError::corrupt(&shared.address, what)),
+                .map_err(|what| ClientError::corrupt(&shared.address, &what)),
             None => Ok(()),
         };
     }
     match frame.reply() {
         Ok(Reply::Error(error)) if frame.correlation() == 0 => Err(ClientError::refused(&error)),
         Ok(_) => Ok(()),
-        Err(error) => Err(ClientError::corrupt(&shared.address, error)),
+        Err(error) => Err(ClientError::corrupt(&shared.address, &error)),
     }
 }

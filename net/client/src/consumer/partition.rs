@@ -317,7 +317,7 @@ impl PartitionConsumer {
     }
 
     /// Ends this partition: nothing comes from it any more.
-    pub(crate) fn fail(&self, error: ClientError) {
+    pub(crate) fn fail(&self, error: &ClientError) {
         let receipts = {
             let mut state = self.state();
             if state.failed.is_some() {
@@ -446,7 +446,7 @@ impl PartitionConsumer {
             self.wake.notify_one();
         } else {
             drop(state);
-            self.fail(cause);
+            self.fail(&cause);
         }
     }
 
@@ -499,7 +499,7 @@ impl StreamHandler for ConsumerStream {
         if let Reply::Deliver(deliver) = &reply {
             let delivered = owner.on_delivery(self.generation, deliver, frame.payload());
             return delivered.inspect_err(|what| {
-                let error = ClientError::corrupt(&self.address(), what);
+                let error = ClientError::corrupt(&self.address(), &what);
                 owner.inbox.lock().trouble(owner.lane, error);
                 owner.inbox.notify();
             });

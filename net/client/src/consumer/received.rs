@@ -75,6 +75,12 @@ impl Received {
         self.id.partition
     }
 
+    /// How many messages the batch has that it came in, itself included.
+    #[must_use]
+    pub const fn batch_messages(&self) -> u32 {
+        self.header.messages
+    }
+
     /// When the broker stored it, in milliseconds since 1970.
     #[must_use]
     pub const fn appended_ms(&self) -> u64 {

@@ -20,7 +20,7 @@ pub(super) async fn supervise(consumer: Arc<PartitionConsumer>) {
             Watch::Over => return,
             Watch::Lost(cause) => {
                 if let Err(cause) = reopen(&consumer, cause).await {
-                    consumer.fail(cause);
+                    consumer.fail(&cause);
                 }
             }
             Watch::Until(deadline) => {
@@ -123,7 +123,16 @@ async fn open_once(
         consumer: &settings.consumer,
         permits,
     });
-    let answer = slot.request(&request, deadline).await?;
+    let answer = match slot.request(&request, deadline).await {
+        Ok(answer) => answer,
+        Err(cause) => {
+            if matches!(cause, ClientError::Broker { .. }) {
+                // What was never opened needs no closing.
+                slot.ended_by_broker();
+            }
+            return Err(cause);
+        }
+    };
     let Reply::Subscribed(subscribed) = answer.reply()? else {
         return Err(answer.unexpected());
     };

@@ -121,10 +121,12 @@ impl Batcher {
         Ok(handle)
     }
 
-    /// Whether the open batch is full.
+    /// Whether the open batch is full: at once, when messages are not to wait for others.
     pub(crate) fn is_full(&self) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            open.messages >= self.limits.messages || open.payload.len() >= self.limits.bytes
+            open.messages >= self.limits.messages
+                || open.payload.len() >= self.limits.bytes
+                || self.limits.linger.is_zero()
         })
     }
 
@@ -236,7 +238,7 @@ mod tests {
         let mut batcher = Batcher::new(LIMITS, -1, 0, true);
         let skipped: Vec<bool> = (0..3)
             .map(|_| {
-                batcher.push(&Message::new("x"), Instant::now).unwrap();
+                drop(batcher.push(&Message::new("x"), Instant::now).unwrap());
                 batcher.seal().unwrap().skipped
             })
             .collect();
@@ -248,10 +250,10 @@ mod tests {
         let now = Instant::now();
         let mut batcher = Batcher::new(LIMITS, -1, 0, false);
         assert_eq!(batcher.due(), None);
-        batcher.push(&Message::new("x"), || now).unwrap();
-        batcher
-            .push(&Message::new("y"), || now + Duration::from_secs(1))
-            .unwrap();
+        for (value, second) in [("x", 0), ("y", 1)] {
+            let came = now + Duration::from_secs(second);
+            drop(batcher.push(&Message::new(value), || came).unwrap());
+        }
         assert_eq!(batcher.due(), Some(now + LIMITS.linger));
     }
 }

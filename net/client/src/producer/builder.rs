@@ -96,7 +96,8 @@ impl ProducerBuilder {
     }
 
     /// How long a message may wait for others while batches are on the way; 1 ms unless set. When
-    /// nothing is on the way a message goes out at once, so that a single one never waits.
+    /// nothing is on the way a message goes out at once, so that a single one never waits. With
+    /// zero, every message is a batch of its own.
     pub const fn linger(mut self, linger: Duration) -> Self {
         self.limits.linger = linger;
         self

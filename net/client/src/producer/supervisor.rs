@@ -141,7 +141,16 @@ async fn open_once(
         generation,
     };
     let slot = connection.open_stream(Arc::new(handler));
-    let answer = slot.request(&request, deadline).await?;
+    let answer = match slot.request(&request, deadline).await {
+        Ok(answer) => answer,
+        Err(cause) => {
+            if matches!(cause, ClientError::Broker { .. }) {
+                // What was never opened needs no closing.
+                slot.ended_by_broker();
+            }
+            return Err(cause);
+        }
+    };
     let Reply::ProducerOpened(opened) = answer.reply()? else {
         return Err(answer.unexpected());
     };
