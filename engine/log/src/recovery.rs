@@ -11,7 +11,7 @@ use hulse_model::{Offset, PartitionId};
 use crate::disk::{Disk, DiskFile};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::report::LogRecovery;
-use crate::segment::{HeaderFault, LogKind};
+use crate::segment::{HeaderFault, LogKind, SEGMENT_HEADER_BYTES};
 use crate::survey::{Cut, FooterKind, Place, Survey, SurveyError, Surveyed, survey};
 
 /// Why a partition's files cannot be opened.
@@ -200,9 +200,23 @@ fn cut_tail<D: Disk>(
 
 /// Makes what was found durable, and gives a footer to every whole segment that lacks one.
 fn settle<F: DiskFile>(found: &mut Survey<F>, flushed_to: Offset) -> Result<(), OpenError> {
-    for segment in found.segments.iter().filter(|segment| segment.scanned) {
-        if segment.contents.end > flushed_to {
-            rewrite(segment, flushed_to).map_err(|source| file_error(&segment.file, source))?;
+    for segment in found.segments.iter_mut().filter(|segment| segment.scanned) {
+        let failed = |source| file_error(&segment.file, source);
+        let contents = &segment.contents;
+        if !segment.opened && contents.first < contents.end {
+            // The first record says what the opening would.
+            if segment.bad.is_empty() {
+                let opening = segment.header.encode_opening(contents.first);
+                let at = SEGMENT_HEADER_BYTES as u64;
+                let written = segment.file.write_at(&opening, at);
+                written
+                    .and_then(|()| segment.file.sync_data())
+                    .map_err(failed)?;
+            }
+            segment.opened = true;
+        }
+        if contents.end > flushed_to {
+            rewrite(segment, flushed_to).map_err(failed)?;
         }
     }
     let last = found.segments.len().saturating_sub(1);
@@ -233,7 +247,7 @@ fn rewrite<F: DiskFile>(segment: &Surveyed<F>, flushed_to: Offset) -> io::Result
     let contents = &segment.contents;
     let from = match contents.point_before(flushed_to) {
         Some(point) if contents.first < flushed_to => u64::from(point.position),
-        _ => crate::segment::SEGMENT_HEADER_BYTES as u64,
+        _ => SEGMENT_HEADER_BYTES as u64,
     };
     let mut at = from;
     while at < contents.data_end {
@@ -298,7 +312,7 @@ fn cut_files<D: Disk>(disk: &D, place: &Place<'_>) -> Result<(), OpenError> {
         if last.contents.first == last.contents.end {
             // Nothing else says where the log goes on.
             let opening = last.header.encode_opening(last.contents.first);
-            let at = crate::segment::SEGMENT_HEADER_BYTES as u64;
+            let at = SEGMENT_HEADER_BYTES as u64;
             last.file
                 .write_at(&opening, at)
                 .map_err(|source| file_error(&last.file, source))?;

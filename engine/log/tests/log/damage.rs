@@ -242,7 +242,11 @@ fn sealed_segments_are_not_read_at_the_start_and_their_rot_is_found_on_reading()
         payload(51, 100)
     );
     let held = read_all(&mut store.entries);
-    assert_eq!(held.damaged, [(33, 34), (34, 35), (50, 51)]);
+    assert_eq!(
+        held.damaged,
+        [(33, 35), (50, 51)],
+        "neighbours are one range"
+    );
     assert_eq!(held.entries.len() as u64, entries - 3);
     let ranges: Vec<_> = store
         .entries
@@ -250,7 +254,7 @@ fn sealed_segments_are_not_read_at_the_start_and_their_rot_is_found_on_reading()
         .iter()
         .map(|range| (range.first.0, range.end.0))
         .collect();
-    assert_eq!(ranges, [(33, 34), (34, 35), (50, 51)]);
+    assert_eq!(ranges, [(33, 35), (50, 51)]);
     let found = verify(&disk, &dir()).unwrap();
     assert_eq!(found.entries.damaged, store.entries.damaged());
     assert_eq!(found.entries.entries, entries - 3);
@@ -300,6 +304,30 @@ fn one_copy_of_a_header_is_enough() {
             (DamageReason::Header, FIRST)
         );
         assert_eq!(damaged.first, damaged.end, "no entry is lost");
+    }
+}
+
+/// Where the log goes on must not be forgotten with the opening.
+#[test]
+fn a_rotten_opening_is_made_anew() {
+    let healthy = ten_entries();
+    for at in 96..RECORDS {
+        let disk = healthy.fork();
+        disk.flip_bit(&path(FIRST), at, 1);
+        let found = verify(&disk, &dir()).unwrap();
+        let [damaged] = &found.entries.damaged[..] else {
+            panic!("{:?}", found.entries.damaged)
+        };
+        assert_eq!(
+            (damaged.reason, damaged.position),
+            (DamageReason::Header, 96)
+        );
+        let (mut store, report) = open(&disk).unwrap();
+        assert!(report.entries.damaged.is_empty());
+        assert_eq!(disk.contents(), healthy.contents());
+        append_synced(&mut store.entries, 1);
+        let (mut store, _) = open(&disk).unwrap();
+        assert_eq!(read_all(&mut store.entries).entries.len(), 11);
     }
 }
 
