@@ -1,0 +1,190 @@
+//! `hulse consume`: receives messages as lines.
+
+mod batch;
+mod ends;
+mod form;
+mod outlet;
+mod pump;
+mod receipts;
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hulse_client::{Client, Consumer, StartFrom};
+
+use crate::cli::CommonFlags;
+use crate::client::{block_on, connect, unless_interrupted};
+use crate::exit::{Exit, Failure, Outcome};
+pub(crate) use ends::Ends;
+use form::Form;
+use pump::{Pump, Wanted};
+use receipts::Acknowledging;
+
+/// After how long of waiting for a subscription somebody is told.
+const NOTICE_AFTER: Duration = Duration::from_secs(2);
+
+const AFTER_HELP: &str = "\
+Each message is written to stdout with a LF after it. It is written before it is acknowledged, and
+no id is written twice in one run. What is acknowledged with a receipt never comes again to this
+subscription; what is not comes again to its next consumer.
+
+  --ack receipt   acknowledge what has been written, and wait for the receipts before exit
+  --ack auto      acknowledge every --commit-interval, and before exit
+  --ack none      acknowledge nothing: the next run gets the same messages
+
+--count N writes exactly N messages and exits. --until-end notes how far the topic goes at the
+start, and exits when everything up to there has been written and acknowledged; on an empty topic
+at once. Without either it waits for more. A broker that is restarted in the middle costs nothing.
+With SIGINT, what has been written is acknowledged; the exit status is 130.
+
+Examples:
+  hulse consume orders -s billing
+  hulse consume orders -s copy --until-end > orders.jsonl
+  hulse consume orders -s look --count 10 --ack none --json";
+
+/// Flags of `hulse consume`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct ConsumeArgs {
+    /// Topic: `orders`, `persistent://tenant/namespace/orders`, or one partition, `orders-partition-0`
+    topic: String,
+    /// Name under which progress is kept; made when it does not exist
+    #[arg(short, long, value_name = "SUBSCRIPTION")]
+    subscription: String,
+    /// How consumers of the subscription share its messages (others than exclusive: not available
+    /// yet)
+    #[arg(long = "type", value_name = "TYPE", default_value = "exclusive")]
+    kind: Kind,
+    /// Where a new subscription begins; one that exists goes on where it is
+    #[arg(long, value_name = "PLACE", default_value = "earliest")]
+    from: From,
+    /// Exit after exactly so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Exit at the end that the topic has at the start
+    #[arg(long)]
+    until_end: bool,
+    /// How to acknowledge
+    #[arg(long, value_name = "HOW", default_value = "receipt")]
+    ack: Ack,
+    /// How often --ack auto acknowledges, in milliseconds
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000)
+    )]
+    commit_interval: u64,
+    /// Write the key and a TAB before each payload; nothing before the TAB when there is no key
+    #[arg(long)]
+    keys: bool,
+}
+
+/// How consumers of a subscription share its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// One consumer at a time
+    Exclusive,
+    /// One at a time, and another takes over
+    Failover,
+    /// Each message to one of them, in turn
+    Shared,
+    /// Each key to one of them
+    KeyShared,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    /// The oldest message that there is
+    Earliest,
+    /// After the newest message
+    Latest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ack {
+    /// What has been written, with receipts
+    Receipt,
+    /// Every --commit-interval
+    Auto,
+    /// Not at all
+    None,
+}
+
+/// Receives messages and writes them.
+///
+/// # Errors
+/// When no server can be reached, it refuses, or stdout cannot be written.
+pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
+    refuse_what_is_planned(args)?;
+    let settings = common.client_settings()?;
+    let form = match (common.json, args.keys) {
+        (true, _) => Form::Json,
+        (false, true) => Form::KeyAndPayload,
+        (false, false) => Form::Payload,
+    };
+    block_on(async {
+        let mut opened = None;
+        let interrupted = unless_interrupted(async {
+            let client = connect(&settings, settings.stream_patience()).await?;
+            let consumer = subscribe(&client, args).await?;
+            opened = Some((client, consumer));
+            Ok(Exit::Done)
+        });
+        let before = interrupted.await?;
+        let Some((client, consumer)) = opened else {
+            return Ok(before);
+        };
+        let wanted = Wanted::new(args.count, args.until_end.then(|| consumer.marks()));
+        Pump::new(&client, &consumer, args, form, wanted)?
+            .run()
+            .await
+    })
+}
+
+fn refuse_what_is_planned(args: &ConsumeArgs) -> Result<(), Failure> {
+    let kind = match args.kind {
+        Kind::Exclusive => return Ok(()),
+        Kind::Failover => "failover",
+        Kind::Shared => "shared",
+        Kind::KeyShared => "key-shared",
+    };
+    Err(Failure::not_available_yet(format_args!(
+        "subscriptions of the type {kind}; they are exclusive so far"
+    )))
+}
+
+async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Consumer, Failure> {
+    let start = match args.from {
+        From::Earliest => StartFrom::Earliest,
+        From::Latest => StartFrom::Latest,
+    };
+    let name = format!("hulse-{}", std::process::id());
+    let consumer = client
+        .consumer(&args.topic, &args.subscription)
+        .start(start)
+        .name(&name);
+    let subscribed = consumer.build();
+    tokio::pin!(subscribed);
+    let subscribed = tokio::select! {
+        subscribed = &mut subscribed => subscribed,
+        () = tokio::time::sleep(NOTICE_AFTER) => {
+            eprintln!(
+                "hulse: still subscribing; perhaps another consumer has the subscription `{}`",
+                args.subscription
+            );
+            subscribed.await
+        }
+    };
+    Ok(subscribed?)
+}
+
+impl ConsumeArgs {
+    fn acknowledging(&self) -> Acknowledging {
+        match self.ack {
+            Ack::Receipt => Acknowledging::WhatIsWritten,
+            Ack::Auto => Acknowledging::Every(Duration::from_millis(self.commit_interval)),
+            Ack::None => Acknowledging::Nothing,
+        }
+    }
+}

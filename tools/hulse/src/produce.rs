@@ -1,0 +1,247 @@
+//! `hulse produce`: sends lines as messages.
+
+mod lines;
+mod pace;
+mod source;
+mod tally;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hulse_client::{ClientError, Message, Producer};
+use indicatif::ProgressBar;
+
+use crate::cli::CommonFlags;
+use crate::client::{block_on, connect, interrupted};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::{output, progress};
+use lines::Block;
+pub(crate) use pace::Pace;
+use source::Source;
+use tally::Tally;
+
+const AFTER_HELP: &str = "\
+A line is a message. LF alone ends a line (a CR stays), an empty line is an empty message, a last
+line without LF counts, and a line over 5 MiB fails the command with its number. A topic that does
+not exist is created.
+
+Exit status 0 only when every message is acknowledged: at `disk` (the topic's default) that means
+synced to disk. A broker that is killed and restarted in the middle costs nothing: what has no
+receipt is sent again under the same sequence numbers, and is stored once. With nothing
+acknowledged for --timeout seconds (default 60) the command gives up.
+
+The last line on stderr is: acked=N failed=N first=ID last=ID
+Ids are term:offset:partition:index, - when there is none. --json prints the same on stdout.
+
+Examples:
+  hulse produce orders --file orders.jsonl
+  tail -f app.log | hulse produce logs --producer app-1
+  hulse produce readings --key-separator , --rate 1000 < readings.csv";
+
+/// Flags of `hulse produce`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct ProduceArgs {
+    /// Topic: `orders`, `persistent://tenant/namespace/orders`, or one partition, `orders-partition-0`
+    topic: String,
+    /// File to read; stdin when left out or -
+    #[arg(long, value_name = "F")]
+    file: Option<PathBuf>,
+    /// Send so many messages per second, on a schedule that does not wait for answers
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Name of the producer, by which retries are recognised; one command at a time has it
+    #[arg(long, value_name = "NAME")]
+    producer: Option<String>,
+    /// What stands before the first C of a line is the message's key; a line without C has none
+    #[arg(long, value_name = "C")]
+    key_separator: Option<char>,
+}
+
+/// A rate in messages per second.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate| (0.001..=1e9).contains(rate));
+    rate.ok_or_else(|| "a rate is messages per second, from 0.001 to 1000000000".to_owned())
+}
+
+/// How the sending ended.
+enum Ended {
+    /// At the end of the input, with everything acknowledged.
+    Whole,
+    /// Something failed.
+    Failed(Failure),
+    /// By a signal.
+    Interrupted,
+}
+
+/// Sends the lines.
+///
+/// # Errors
+/// When the input or a message fails, or no server can be reached.
+pub(crate) fn run(args: &ProduceArgs, common: &CommonFlags) -> Outcome {
+    let settings = common.client_settings()?;
+    let source = Source::open(args.file.as_deref())?;
+    block_on(async {
+        let prepare = async {
+            let client = connect(&settings, settings.stream_patience()).await?;
+            let mut builder = client.producer(&args.topic);
+            if let Some(name) = &args.producer {
+                builder = builder.name(name);
+            }
+            Ok::<_, Failure>(builder.build().await?)
+        };
+        let mut tally = Tally::default();
+        let bar = progress::bytes(source.bytes);
+        let send = async {
+            let producer = prepare.await?;
+            Sending {
+                producer: &producer,
+                tally: &mut tally,
+                bar: &bar,
+                args,
+            }
+            .run(source)
+            .await?;
+            // Everything has its receipt; a broker that is gone by now changes nothing.
+            let _ = producer.close().await;
+            Ok(())
+        };
+        let ended = tokio::select! {
+            sent = send => match sent {
+                Ok(()) => Ended::Whole,
+                Err(failure) => Ended::Failed(failure),
+            },
+            () = interrupted() => Ended::Interrupted,
+        };
+        bar.finish_and_clear();
+        let summary = tally.end();
+        if common.json {
+            output::print_json(&summary.json())?;
+        }
+        let outcome = match ended {
+            Ended::Whole => Exit::Done,
+            Ended::Interrupted => Exit::Interrupted,
+            Ended::Failed(failure) => {
+                eprintln!("hulse: {failure}");
+                failure.exit
+            }
+        };
+        eprintln!("{summary}");
+        Ok(outcome)
+    })
+}
+
+/// The sending of one input.
+struct Sending<'a> {
+    producer: &'a Producer,
+    tally: &'a mut Tally,
+    bar: &'a ProgressBar,
+    args: &'a ProduceArgs,
+}
+
+impl Sending<'_> {
+    async fn run(&mut self, mut source: Source) -> Result<(), Failure> {
+        let mut pace = self.args.rate.map(Pace::new);
+        loop {
+            let block = match source.next().await {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                Err(error) => {
+                    // What was read before it is sent and waited for; the first trouble counts.
+                    self.tally.finish().await?;
+                    if matches!(error, lines::LineError::TooLong { .. }) {
+                        self.tally.refused();
+                    }
+                    return Err(Failure::failed(error));
+                }
+            };
+            self.send(&block, pace.as_mut()).await?;
+            self.bar.inc(block.bytes() as u64);
+            self.bar
+                .set_message(format!("{} acknowledged", self.tally.acked()));
+        }
+        Ok(self.tally.finish().await?)
+    }
+
+    async fn send(&mut self, block: &Block, mut pace: Option<&mut Pace>) -> Result<(), Failure> {
+        for (line, number) in block.lines().zip(block.first_line()..) {
+            if let Some(pace) = &mut pace {
+                pace.due().await;
+            }
+            let message = message(line, self.args.key_separator);
+            match self.producer.send(message).await {
+                Ok(handle) => self.tally.sent(handle),
+                Err(error @ ClientError::MessageTooLarge { .. }) => {
+                    self.tally.finish().await?;
+                    self.tally.refused();
+                    return Err(Failure::failed(format_args!("line {number}: {error}")));
+                }
+                Err(error) => {
+                    self.tally.refused();
+                    return Err(error.into());
+                }
+            }
+            self.tally.collect()?;
+        }
+        Ok(())
+    }
+}
+
+/// The message of a line.
+fn message(line: &[u8], key_separator: Option<char>) -> Message<'_> {
+    let mut buffer = [0; 4];
+    let Some(separator) = key_separator.map(|c| c.encode_utf8(&mut buffer).as_bytes()) else {
+        return Message {
+            key: None,
+            value: line,
+        };
+    };
+    match line
+        .windows(separator.len())
+        .position(|window| window == separator)
+    {
+        Some(at) => Message {
+            key: Some(&line[..at]),
+            value: &line[at + separator.len()..],
+        },
+        None => Message {
+            key: None,
+            value: line,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_stands_before_the_first_separator() {
+        let cases = [
+            ("a,b,c", None, None, "a,b,c"),
+            ("a,b,c", Some(','), Some("a"), "b,c"),
+            (",b", Some(','), Some(""), "b"),
+            ("a,", Some(','), Some("a"), ""),
+            ("abc", Some(','), None, "abc"),
+            ("a→b", Some('→'), Some("a"), "b"),
+        ];
+        for (line, separator, key, value) in cases {
+            let expected = Message {
+                key: key.map(str::as_bytes),
+                value: value.as_bytes(),
+            };
+            assert_eq!(message(line.as_bytes(), separator), expected);
+        }
+    }
+
+    #[test]
+    fn rates_are_positive_and_finite() {
+        assert_eq!(rate("0.5"), Ok(0.5));
+        for bad in ["0", "-1", "nan", "inf", "1e10", "many"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}
