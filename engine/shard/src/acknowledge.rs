@@ -59,12 +59,19 @@ impl<D: Disk> Partition<D> {
             return Err(refusal);
         }
         let Some(state) = self.state.subscription_mut(subscription) else {
-            return Err(Refusal::new(Status::SubscriptionNotFound, "the subscription is deleted"));
+            return Err(Refusal::new(
+                Status::SubscriptionNotFound,
+                "the subscription is deleted",
+            ));
         };
         self.counters.acknowledgements += 1;
         let moved = apply(state.cursor_mut());
         if moved || receipt.is_some() {
-            let answer = |correlation| Answer { to, correlation, reply: Reply::Acked };
+            let answer = |correlation| Answer {
+                to,
+                correlation,
+                reply: Reply::Acked,
+            };
             self.sibling.cursor_moved(subscription, receipt.map(answer));
         }
         Ok(())

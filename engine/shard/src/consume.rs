@@ -60,12 +60,14 @@ impl Consumers {
     /// The subscription, if this stream is its consumer.
     fn of(&mut self, subscription: u64, stream: StreamKey) -> Result<&mut Served, Refusal> {
         let served = self.by_subscription.get_mut(&subscription);
-        served.filter(|served| served.stream() == Some(stream)).ok_or_else(|| {
-            Refusal::new(
-                Status::ProtocolViolation,
-                "the consumer is not attached to its subscription any more",
-            )
-        })
+        served
+            .filter(|served| served.stream() == Some(stream))
+            .ok_or_else(|| {
+                Refusal::new(
+                    Status::ProtocolViolation,
+                    "the consumer is not attached to its subscription any more",
+                )
+            })
     }
 
     fn attached(&self, subscription: u64) -> Option<&Attached> {
@@ -98,14 +100,18 @@ impl<D: Disk> Partition<D> {
         if let Some(attached) = known.and_then(|id| self.consumers.attached(id)) {
             return Err(Refusal::new(
                 Status::ConsumerBusy,
-                format!("subscription {name} is exclusive and has the consumer {}", attached.name),
+                format!(
+                    "subscription {name} is exclusive and has the consumer {}",
+                    attached.name
+                ),
             ));
         }
         let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
         let record = match known {
             Some(_) => None,
             None => {
-                if let Some(refusal) = self.fenced().or_else(|| self.disk_full(clock.monotonic_ms)) {
+                if let Some(refusal) = self.fenced().or_else(|| self.disk_full(clock.monotonic_ms))
+                {
                     return Err(refusal);
                 }
                 let from = match wanted.start {
@@ -122,15 +128,43 @@ impl<D: Disk> Partition<D> {
             _ => known.expect("it is known, or has just been planned"),
         };
         let served = self.consumers.by_subscription.entry(id);
-        let served = served.or_insert(Served { dispatcher, reader: None, attached: None });
+        let served = served.or_insert(Served {
+            dispatcher,
+            reader: None,
+            attached: None,
+        });
         served.dispatcher.attach(THE_CONSUMER).map_err(|e| {
-            Refusal::new(Status::ConsumerBusy, format!("subscription {name} is taken: {e}"))
+            Refusal::new(
+                Status::ConsumerBusy,
+                format!("subscription {name} is taken: {e}"),
+            )
         })?;
-        served.attached = Some(Attached { stream: to, name: wanted.consumer, ready: false });
+        served.attached = Some(Attached {
+            stream: to,
+            name: wanted.consumer,
+            ready: false,
+        });
         self.store_record(clock, record, Offset::ZERO, Vec::new());
-        let mark = self.state.subscription(id).map_or(Position::at(log_start), |s| s.cursor().mark());
-        let reply = Reply::Subscribed { mark, log_start, high_watermark, created };
-        self.store_record(clock, None, Offset::ZERO, vec![Answer { to, correlation, reply }]);
+        let mark = self
+            .state
+            .subscription(id)
+            .map_or(Position::at(log_start), |s| s.cursor().mark());
+        let reply = Reply::Subscribed {
+            mark,
+            log_start,
+            high_watermark,
+            created,
+        };
+        self.store_record(
+            clock,
+            None,
+            Offset::ZERO,
+            vec![Answer {
+                to,
+                correlation,
+                reply,
+            }],
+        );
         self.add_permits(id, to, wanted.permits)?;
         Ok(id)
     }
@@ -151,7 +185,9 @@ impl<D: Disk> Partition<D> {
 
     /// The consumer has gone: what it was sent and has not acknowledged goes to the next.
     pub(crate) fn detach(&mut self, subscription: u64, stream: StreamKey) {
-        let Ok(served) = self.consumers.of(subscription, stream) else { return };
+        let Ok(served) = self.consumers.of(subscription, stream) else {
+            return;
+        };
         served.attached = None;
         match self.state.subscription(subscription) {
             Some(state) => {
@@ -177,16 +213,27 @@ impl<D: Disk> Partition<D> {
         let end = self.high_watermark();
         let log = &mut self.store.entries;
         for (id, served) in &mut self.consumers.by_subscription {
-            let Served { dispatcher, reader, attached: Some(attached) } = served else { continue };
+            let Served {
+                dispatcher,
+                reader,
+                attached: Some(attached),
+            } = served
+            else {
+                continue;
+            };
             let to = attached.stream;
             attached.ready |= !self.sibling.owes(to);
             if !attached.ready {
                 continue;
             }
-            let Some(subscription) = self.state.subscription(*id) else { continue };
+            let Some(subscription) = self.state.subscription(*id) else {
+                continue;
+            };
             let cursor = subscription.cursor();
             while outlets.open(to.connection) {
-                let Some(offset) = dispatcher.next(cursor, end) else { break };
+                let Some(offset) = dispatcher.next(cursor, end) else {
+                    break;
+                };
                 let reader = reader.get_or_insert_with(|| log.cursor(offset));
                 if reader.offset() != offset {
                     *reader = log.cursor(offset);
@@ -200,7 +247,11 @@ impl<D: Disk> Partition<D> {
                     }
                     Err(error) => {
                         let reply = Reply::Refused(unreadable(&error, offset));
-                        fx.push(Effect::Reply { to, correlation: 0, reply });
+                        fx.push(Effect::Reply {
+                            to,
+                            correlation: 0,
+                            reply,
+                        });
                         ended.push((*id, to));
                         break;
                     }
@@ -275,7 +326,11 @@ impl<D: Disk> Partition<D> {
             }
         };
         let record = self.state.plan_seek(subscription, position);
-        let answer = Answer { to, correlation, reply: Reply::Done };
+        let answer = Answer {
+            to,
+            correlation,
+            reply: Reply::Done,
+        };
         self.store_record(clock, record, Offset::ZERO, vec![answer]);
         if let Some(served) = self.consumers.by_subscription.get_mut(&subscription) {
             served.dispatcher.seek();
@@ -304,7 +359,11 @@ impl<D: Disk> Partition<D> {
             return Err(refusal);
         }
         let record = self.state.plan_delete(id);
-        let answer = Answer { to, correlation, reply: Reply::Done };
+        let answer = Answer {
+            to,
+            correlation,
+            reply: Reply::Done,
+        };
         self.store_record(clock, record, Offset::ZERO, vec![answer]);
         Ok(())
     }
@@ -335,7 +394,12 @@ impl<D: Disk> Partition<D> {
                 mark: cursor.mark(),
                 backlog_entries: cursor.backlog(end),
                 acknowledged_ranges: cursor.ranges(),
-                consumers: attached.iter().map(|a| ConsumerStats { name: a.name.clone() }).collect(),
+                consumers: attached
+                    .iter()
+                    .map(|a| ConsumerStats {
+                        name: a.name.clone(),
+                    })
+                    .collect(),
                 blocked: blocked.map(|blocked| blocked.to_string()),
             }
         };
@@ -359,7 +423,15 @@ fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
         ReadError::Damaged { first, end } => Some((*first, *end)),
         _ => None,
     };
-    let status = if damaged.is_some() { Status::DataCorrupted } else { Status::StorageFailed };
-    let text = format!("entry {offset} cannot be read: {error}; seek behind it to go on without it");
-    Refusal { damaged, ..Refusal::new(status, text) }
+    let status = if damaged.is_some() {
+        Status::DataCorrupted
+    } else {
+        Status::StorageFailed
+    };
+    let text =
+        format!("entry {offset} cannot be read: {error}; seek behind it to go on without it");
+    Refusal {
+        damaged,
+        ..Refusal::new(status, text)
+    }
 }

@@ -8,8 +8,8 @@ use hulse_subscription::{SiblingRecord, Subscription};
 
 use crate::command::{Clock, StreamKey};
 use crate::effect::{Effect, Reply};
-use hulse_log::LogKind;
 use crate::partition::{AckLevel, Partition};
+use hulse_log::LogKind;
 
 /// An answer that waits for something to be durable.
 #[derive(Debug)]
@@ -55,14 +55,22 @@ impl SiblingQueue {
     pub(crate) fn cursor_moved(&mut self, subscription: u64, receipt: Option<Answer>) {
         match self.moved.iter_mut().find(|(id, _)| *id == subscription) {
             Some((_, answers)) => answers.extend(receipt),
-            None => self.moved.push_back((subscription, receipt.into_iter().collect())),
+            None => self
+                .moved
+                .push_back((subscription, receipt.into_iter().collect())),
         }
     }
 
     /// Whether the stream is owed an answer.
     pub(crate) fn owes(&self, stream: StreamKey) -> bool {
-        self.waiting.iter().any(|waiting| waiting.answer.to == stream)
-            || self.unstored.iter().flat_map(|u| &u.answers).any(|answer| answer.to == stream)
+        self.waiting
+            .iter()
+            .any(|waiting| waiting.answer.to == stream)
+            || self
+                .unstored
+                .iter()
+                .flat_map(|u| &u.answers)
+                .any(|answer| answer.to == stream)
     }
 
     /// Whether everything asked for so far is stored and answered.
@@ -110,7 +118,11 @@ impl<D: Disk> Partition<D> {
             self.state.apply_record(record);
         }
         let record = record.map(|record| record.to_bytes());
-        self.sibling.unstored.push_back(Unstored { record, entries, answers });
+        self.sibling.unstored.push_back(Unstored {
+            record,
+            entries,
+            answers,
+        });
         self.store_unstored(clock);
     }
 
@@ -137,10 +149,20 @@ impl<D: Disk> Partition<D> {
                     }
                 }
             }
-            let stored = self.sibling.unstored.pop_front().expect("it was just looked at");
+            let stored = self
+                .sibling
+                .unstored
+                .pop_front()
+                .expect("it was just looked at");
             let (sibling, entries) = (self.store.sibling.end(), stored.entries);
-            let wait = |answer| Waiting { sibling, entries, answer };
-            self.sibling.waiting.extend(stored.answers.into_iter().map(wait));
+            let wait = |answer| Waiting {
+                sibling,
+                entries,
+                answer,
+            };
+            self.sibling
+                .waiting
+                .extend(stored.answers.into_iter().map(wait));
         }
     }
 
@@ -152,12 +174,18 @@ impl<D: Disk> Partition<D> {
                 return;
             };
             // So much at a time as fits into one record. The receipts wait for the last.
-            while let Some(record) =
-                self.state.subscription_mut(id).and_then(Subscription::take_changes)
+            while let Some(record) = self
+                .state
+                .subscription_mut(id)
+                .and_then(Subscription::take_changes)
             {
                 let record = Some(record.to_bytes());
                 let answers = Vec::new();
-                self.sibling.unstored.push_back(Unstored { record, entries: Offset::ZERO, answers });
+                self.sibling.unstored.push_back(Unstored {
+                    record,
+                    entries: Offset::ZERO,
+                    answers,
+                });
             }
             self.sibling.unstored.push_back(Unstored {
                 record: None,
@@ -198,7 +226,11 @@ impl<D: Disk> Partition<D> {
         }
         if let Some(ticket) = log.begin_sync() {
             self.upkeep.sync_begun(kind);
-            fx.push(Effect::Sync { partition, log: kind, ticket });
+            fx.push(Effect::Sync {
+                partition,
+                log: kind,
+                ticket,
+            });
         }
     }
 
@@ -236,9 +268,22 @@ impl<D: Disk> Partition<D> {
         }
         let sibling = self.sibling_watermark();
         let due = |w: &Waiting| w.sibling <= sibling && w.entries <= high_watermark;
-        while let Some(Waiting { answer, .. }) = self.sibling.waiting.pop_front_if(|w| due(w)) {
-            let Answer { to, correlation, reply } = answer;
-            fx.push(Effect::Reply { to, correlation, reply });
+        while self.sibling.waiting.front().is_some_and(due) {
+            let waiting = self
+                .sibling
+                .waiting
+                .pop_front()
+                .expect("it was just looked at");
+            let Answer {
+                to,
+                correlation,
+                reply,
+            } = waiting.answer;
+            fx.push(Effect::Reply {
+                to,
+                correlation,
+                reply,
+            });
         }
     }
 
@@ -255,15 +300,32 @@ impl<D: Disk> Partition<D> {
 
     /// Tells everybody who waits that what they wait for may or may not have been stored.
     fn fail(&mut self, fx: &mut Vec<Effect<D>>) {
-        let refusal = self.fenced().expect("a failed write or sync fences the partition");
+        let refusal = self
+            .fenced()
+            .expect("a failed write or sync fences the partition");
         for (to, correlation, receipt) in self.receipts.drain() {
             let batch = Some((receipt.sequence, receipt.messages));
-            let reply = Reply::Refused(crate::Refusal { batch, appended: true, ..refusal.clone() });
-            fx.push(Effect::Reply { to, correlation, reply });
+            let reply = Reply::Refused(crate::Refusal {
+                batch,
+                appended: true,
+                ..refusal.clone()
+            });
+            fx.push(Effect::Reply {
+                to,
+                correlation,
+                reply,
+            });
         }
-        for Answer { to, correlation, .. } in self.sibling.drain() {
+        for Answer {
+            to, correlation, ..
+        } in self.sibling.drain()
+        {
             let reply = Reply::Refused(refusal.clone());
-            fx.push(Effect::Reply { to, correlation, reply });
+            fx.push(Effect::Reply {
+                to,
+                correlation,
+                reply,
+            });
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What has to happen outside of the shard.
 
 use hulse_log::{Disk, LogKind, Prepare, Removal, StoredEntry, SyncTicket};
-use hulse_subscription::IndexRange;
 use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
+use hulse_subscription::IndexRange;
 
 use crate::command::StreamKey;
 
@@ -131,6 +131,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal that is about no batch.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), batch: None, appended: false, damaged: None }
+        Self {
+            status,
+            message: message.into(),
+            batch: None,
+            appended: false,
+            damaged: None,
+        }
     }
 }

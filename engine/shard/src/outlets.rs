@@ -67,6 +67,9 @@ mod tests {
         assert!(outlets.open(1));
         outlets.forget(1);
         assert_eq!(outlets.total(), 0);
-        assert!(!outlets.sent(1, 5), "what leaves after the connection is gone counts for nothing");
+        assert!(
+            !outlets.sent(1, 5),
+            "what leaves after the connection is gone counts for nothing"
+        );
     }
 }

@@ -7,10 +7,10 @@ use hulse_subscription::PartitionState;
 use crate::consume::Consumers;
 use crate::durable::SiblingQueue;
 use crate::effect::{Effect, Refusal};
-use hulse_log::LogKind;
 use crate::receipts::Receipts;
 use crate::stats::PartitionCounters;
 use crate::upkeep::Upkeep;
+use hulse_log::LogKind;
 
 /// What an acknowledgement of this partition means. It belongs to the partition's group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +83,17 @@ impl<D: Disk> Partition<D> {
 
     /// Why the partition takes no writes, if it does not.
     pub(crate) fn fenced(&self) -> Option<Refusal> {
-        let why = self.store.entries.poisoned().or_else(|| self.store.sibling.poisoned())?;
+        let why = self
+            .store
+            .entries
+            .poisoned()
+            .or_else(|| self.store.sibling.poisoned())?;
         let topic = &self.spec.topic;
         Some(Refusal::new(
             Status::StorageFailed,
-            format!("{topic} takes no more writes since a write or sync of its files failed: {why}"),
+            format!(
+                "{topic} takes no more writes since a write or sync of its files failed: {why}"
+            ),
         ))
     }
 
@@ -100,7 +106,10 @@ impl<D: Disk> Partition<D> {
         }
         Some(Refusal::new(
             Status::DiskFull,
-            format!("the disk has no room for another segment of {}", self.spec.topic),
+            format!(
+                "the disk has no room for another segment of {}",
+                self.spec.topic
+            ),
         ))
     }
 
@@ -112,13 +121,21 @@ impl<D: Disk> Partition<D> {
             (&mut self.store.sibling, LogKind::Sibling),
         ] {
             if let Some(work) = log.segment_wanted() {
-                fx.push(Effect::Prepare { partition, log: kind, work });
+                fx.push(Effect::Prepare {
+                    partition,
+                    log: kind,
+                    work,
+                });
             }
         }
     }
 
     /// Lets the held connections try again.
     pub(crate) fn resume_held(&mut self, fx: &mut Vec<Effect<D>>) {
-        fx.extend(self.held.drain(..).map(|connection| Effect::Resume { connection }));
+        fx.extend(
+            self.held
+                .drain(..)
+                .map(|connection| Effect::Resume { connection }),
+        );
     }
 }

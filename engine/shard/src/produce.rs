@@ -40,21 +40,45 @@ impl<D: Disk> Partition<D> {
         if let Some(refusal) = self.fenced().or_else(|| self.disk_full(clock.monotonic_ms)) {
             return Err(refusal);
         }
-        let opened = self.state.producers().plan_open(name, epoch).map_err(|error| {
-            let status = match error {
-                OpenProducerError::Fenced { .. } => Status::ProducerFenced,
-                // The holder may be dead and not yet evicted; it is worth another try.
-                OpenProducerError::Busy { .. } | OpenProducerError::TooMany => Status::OverLimit,
-            };
-            Refusal::new(status, format!("producer {name} cannot be opened: {error}"))
-        })?;
-        let last = opened.last.map(|last| (last.sequence, last.term, last.offset));
-        let reply = Reply::ProducerOpened { name: name.clone(), epoch: opened.epoch, last };
+        let opened = self
+            .state
+            .producers()
+            .plan_open(name, epoch)
+            .map_err(|error| {
+                let status = match error {
+                    OpenProducerError::Fenced { .. } => Status::ProducerFenced,
+                    // The holder may be dead and not yet evicted; it is worth another try.
+                    OpenProducerError::Busy { .. } | OpenProducerError::TooMany => {
+                        Status::OverLimit
+                    }
+                };
+                Refusal::new(status, format!("producer {name} cannot be opened: {error}"))
+            })?;
+        let last = opened
+            .last
+            .map(|last| (last.sequence, last.term, last.offset));
+        let reply = Reply::ProducerOpened {
+            name: name.clone(),
+            epoch: opened.epoch,
+            last,
+        };
         // The answer names the newest entry, so it also waits until that is stored.
         let stored = self.store.entries.end();
-        self.store_record(clock, opened.record, stored, vec![Answer { to, correlation, reply }]);
+        self.store_record(
+            clock,
+            opened.record,
+            stored,
+            vec![Answer {
+                to,
+                correlation,
+                reply,
+            }],
+        );
         self.state.producers_mut().opened(opened.id, opened.epoch);
-        Ok(OpenedProducer { id: opened.id, epoch: opened.epoch })
+        Ok(OpenedProducer {
+            id: opened.id,
+            epoch: opened.epoch,
+        })
     }
 
     /// Stores a batch, or recognises it.
@@ -71,7 +95,9 @@ impl<D: Disk> Partition<D> {
         if let Some(refusal) = self.fenced() {
             return Err(refusal);
         }
-        let Batch { sequence, messages, .. } = batch;
+        let Batch {
+            sequence, messages, ..
+        } = batch;
         match self.state.producers().check(
             producer.id,
             producer.epoch,
@@ -82,10 +108,16 @@ impl<D: Disk> Partition<D> {
             Check::Fresh => {}
             Check::Duplicate { original } => {
                 let id = original.map(|original| (original.term, original.offset));
-                let receipt = Receipt { sequence, messages, duplicate: true, id };
+                let receipt = Receipt {
+                    sequence,
+                    messages,
+                    duplicate: true,
+                    id,
+                };
                 // An original whose id is forgotten lies somewhere below the log's end.
                 let above = id.map_or(self.store.entries.end(), |(_, offset)| offset.next());
-                self.receipts.push_duplicate(above, to, correlation, receipt);
+                self.receipts
+                    .push_duplicate(above, to, correlation, receipt);
                 self.counters.duplicates += 1;
                 self.release(fx);
                 return Ok(Handled::Done);
@@ -121,8 +153,14 @@ impl<D: Disk> Partition<D> {
         self.upkeep.entry_appended(appended.header.entry_bytes());
         self.counters.produced(messages, batch.payload.len());
         let id = Some((self.spec.term, appended.header.offset));
-        let receipt = Receipt { sequence, messages, duplicate: false, id };
-        self.receipts.push(appended.header.offset, to, correlation, receipt);
+        let receipt = Receipt {
+            sequence,
+            messages,
+            duplicate: false,
+            id,
+        };
+        self.receipts
+            .push(appended.header.offset, to, correlation, receipt);
         self.want_segments(fx);
         Ok(Handled::Done)
     }
@@ -147,7 +185,10 @@ impl<D: Disk> Partition<D> {
             ),
             Check::Fenced => Refusal::new(
                 Status::ProducerFenced,
-                format!("a newer producer of this name has taken over on {}", self.spec.topic),
+                format!(
+                    "a newer producer of this name has taken over on {}",
+                    self.spec.topic
+                ),
             ),
             Check::Invalid => Refusal::new(
                 Status::InvalidArgument,

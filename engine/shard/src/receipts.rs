@@ -27,8 +27,19 @@ pub(crate) struct Receipts {
 
 impl Receipts {
     /// Adds the receipt of a batch at the log's end.
-    pub(crate) fn push(&mut self, offset: Offset, to: StreamKey, correlation: u64, receipt: Receipt) {
-        self.insert(Waiting { above: offset.next(), to, correlation, receipt });
+    pub(crate) fn push(
+        &mut self,
+        offset: Offset,
+        to: StreamKey,
+        correlation: u64,
+        receipt: Receipt,
+    ) {
+        self.insert(Waiting {
+            above: offset.next(),
+            to,
+            correlation,
+            receipt,
+        });
     }
 
     /// Adds the receipt of a duplicate: due when its original and everything that this stream sent
@@ -40,9 +51,19 @@ impl Receipts {
         correlation: u64,
         receipt: Receipt,
     ) {
-        let last = self.queue.iter().rev().find(|w| w.to == to).map(|w| w.above);
+        let last = self
+            .queue
+            .iter()
+            .rev()
+            .find(|w| w.to == to)
+            .map(|w| w.above);
         let above = last.map_or(above, |last| last.max(above));
-        self.insert(Waiting { above, to, correlation, receipt });
+        self.insert(Waiting {
+            above,
+            to,
+            correlation,
+            receipt,
+        });
     }
 
     fn insert(&mut self, waiting: Waiting) {
@@ -69,7 +90,9 @@ impl Receipts {
 
     /// Takes everything, due or not: when the log has failed.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (StreamKey, u64, Receipt)> + '_ {
-        self.queue.drain(..).map(|w| (w.to, w.correlation, w.receipt))
+        self.queue
+            .drain(..)
+            .map(|w| (w.to, w.correlation, w.receipt))
     }
 }
 
@@ -79,13 +102,24 @@ mod tests {
     use hulse_model::Term;
 
     fn receipt(sequence: u64) -> Receipt {
-        Receipt { sequence, messages: 1, duplicate: false, id: Some((Term(1), Offset(sequence))) }
+        Receipt {
+            sequence,
+            messages: 1,
+            duplicate: false,
+            id: Some((Term(1), Offset(sequence))),
+        }
     }
 
     #[test]
     fn receipts_leave_in_order_and_not_before_the_high_watermark() {
-        let stream = StreamKey { connection: 1, stream: 1 };
-        let other = StreamKey { connection: 2, stream: 1 };
+        let stream = StreamKey {
+            connection: 1,
+            stream: 1,
+        };
+        let other = StreamKey {
+            connection: 2,
+            stream: 1,
+        };
         let mut receipts = Receipts::default();
         receipts.push(Offset(4), stream, 9, receipt(4));
         receipts.push(Offset(5), stream, 9, receipt(5));
@@ -94,9 +128,14 @@ mod tests {
         assert_eq!(receipts.due(Offset(2)).map(|r| r.1.sequence), None);
         assert_eq!(receipts.due(Offset(4)).map(|r| r.1.sequence), Some(3));
         assert_eq!(receipts.due(Offset(4)).map(|r| r.1.sequence), None);
-        let rest: Vec<_> =
-            std::iter::from_fn(|| receipts.due(Offset(6))).map(|r| r.1.sequence).collect();
-        assert_eq!(rest, [4, 5, 2], "a stream's receipts keep the order in which it sent");
+        let rest: Vec<_> = std::iter::from_fn(|| receipts.due(Offset(6)))
+            .map(|r| r.1.sequence)
+            .collect();
+        assert_eq!(
+            rest,
+            [4, 5, 2],
+            "a stream's receipts keep the order in which it sent"
+        );
         receipts.push(Offset(6), stream, 9, receipt(6));
         receipts.forget(|key| key.connection == 1);
         assert!(receipts.due(Offset(u64::MAX)).is_none());

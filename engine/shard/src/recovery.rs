@@ -1,6 +1,8 @@
 //! Opening a partition: its logs recover themselves, and the state is folded from them.
 
-use hulse_log::{CreateError, Disk, Log, LogKind, LogRecovery, PartitionStore, ReadError, RecoveryReport};
+use hulse_log::{
+    CreateError, Disk, Log, LogKind, LogRecovery, PartitionStore, ReadError, RecoveryReport,
+};
 use hulse_model::entry::ENTRY_HEADER_BYTES;
 use hulse_model::{Offset, PartitionId, Position, Term, TopicName};
 use hulse_subscription::{
@@ -31,8 +33,14 @@ pub struct Recovered {
 impl Recovered {
     /// What was found, in sentences; nothing after a clean stop.
     pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
-        let logs = self.logs.iter().flat_map(|report| [&report.entries, &report.sibling]);
-        let passed = self.passed_over.iter().map(|text| format!("passed over: {text}"));
+        let logs = self
+            .logs
+            .iter()
+            .flat_map(|report| [&report.entries, &report.sibling]);
+        let passed = self
+            .passed_over
+            .iter()
+            .map(|text| format!("passed over: {text}"));
         logs.flat_map(log_sentences).chain(passed)
     }
 }
@@ -57,7 +65,9 @@ fn log_sentences(log: &LogRecovery) -> Vec<String> {
         ));
     }
     if let Some(offset) = log.truncation_finished {
-        sentences.push(format!("a truncation of the {name} to entry {offset} was finished"));
+        sentences.push(format!(
+            "a truncation of the {name} to entry {offset} was finished"
+        ));
     }
     sentences
 }
@@ -73,7 +83,7 @@ pub enum OpenError {
         /// Its topic.
         topic: TopicName,
         /// What is wrong.
-        source: hulse_log::OpenError,
+        source: Box<hulse_log::OpenError>,
     },
     /// Its files cannot be made.
     #[error("partition {partition} of {topic} cannot be made: {source}")]
@@ -83,7 +93,7 @@ pub enum OpenError {
         /// Its topic.
         topic: TopicName,
         /// What is wrong.
-        source: CreateError,
+        source: Box<CreateError>,
     },
     /// A record was written by a newer version.
     #[error("record {offset} of partition {partition} of {topic} cannot be read: {source}")]
@@ -121,9 +131,22 @@ impl<D: Disk> Partition<D> {
             Ok((store, report)) => (store, Some(report)),
             Err(hulse_log::OpenError::NotFound { .. }) if spec.may_create => {
                 let made = PartitionStore::create(disk, partition, &topic);
-                (made.map_err(|source| OpenError::Create { partition, topic, source })?, None)
+                (
+                    made.map_err(|e| OpenError::Create {
+                        partition,
+                        topic,
+                        source: Box::new(e),
+                    })?,
+                    None,
+                )
             }
-            Err(source) => return Err(OpenError::Log { partition, topic, source }),
+            Err(error) => {
+                return Err(OpenError::Log {
+                    partition,
+                    topic,
+                    source: Box::new(error),
+                });
+            }
         };
         let mut partition = Self {
             spec,
@@ -140,7 +163,10 @@ impl<D: Disk> Partition<D> {
             counted: None,
             unsynced_counted: 0,
         };
-        let mut recovered = Recovered { logs, ..Recovered::default() };
+        let mut recovered = Recovered {
+            logs,
+            ..Recovered::default()
+        };
         partition.fold_records(&mut recovered)?;
         partition.fold_entries(&mut recovered);
         partition.lower_cursors(clock);
@@ -177,13 +203,22 @@ impl<D: Disk> Partition<D> {
             let refused = recovery.refused_snapshots();
             let whole = snapshot.take(&record, offset, payload.len());
             let entries = &self.store.entries;
-            recovery.apply(record, |term, last| holds(entries, term, last)).map_err(|source| {
-                OpenError::State { partition, topic: topic.clone(), source }
-            })?;
-            if let Some(Found { first, applied, bytes }) = whole
+            recovery
+                .apply(record, |term, last| holds(entries, term, last))
+                .map_err(|source| OpenError::State {
+                    partition,
+                    topic: topic.clone(),
+                    source,
+                })?;
+            if let Some(Found {
+                first,
+                applied,
+                bytes,
+            }) = whole
                 && recovery.refused_snapshots() == refused
             {
-                self.upkeep.snapshot_stored(first, offset.next(), applied, bytes);
+                self.upkeep
+                    .snapshot_stored(first, offset.next(), applied, bytes);
             }
             recovered.records_folded += 1;
         }
@@ -192,9 +227,11 @@ impl<D: Disk> Partition<D> {
                 "acknowledgements or names may be forgotten: messages may come again".to_owned(),
             );
         }
-        self.state = recovery
-            .finish(start)
-            .map_err(|source| OpenError::State { partition, topic, source })?;
+        self.state = recovery.finish(start).map_err(|source| OpenError::State {
+            partition,
+            topic,
+            source,
+        })?;
         Ok(())
     }
 
@@ -226,13 +263,22 @@ impl<D: Disk> Partition<D> {
         let end = self.store.entries.end();
         let beyond = |s: &&Subscription| {
             let acknowledged = s.cursor().acknowledgements();
-            let ranges = acknowledged.entries().last().is_some_and(|range| range.end > end);
-            let partial = acknowledged.partial().last().is_some_and(|p| p.offset() >= end);
+            let ranges = acknowledged
+                .entries()
+                .last()
+                .is_some_and(|range| range.end > end);
+            let partial = acknowledged
+                .partial()
+                .last()
+                .is_some_and(|p| p.offset() >= end);
             s.cursor().mark() > Position::at(end) || ranges || partial
         };
-        let lowered: Vec<_> = self.state.subscriptions().filter(beyond).map(|s| {
-            (s.id(), s.cursor().mark().min(Position::at(end)))
-        }).collect();
+        let lowered: Vec<_> = self
+            .state
+            .subscriptions()
+            .filter(beyond)
+            .map(|s| (s.id(), s.cursor().mark().min(Position::at(end))))
+            .collect();
         for (id, position) in lowered {
             let record = self.state.plan_seek(id, position);
             self.store_record(clock, record, Offset::ZERO, Vec::new());
@@ -275,12 +321,21 @@ struct Found {
 
 impl Whole {
     fn take(&mut self, record: &SiblingRecord, offset: Offset, bytes: usize) -> Option<Found> {
-        let SiblingRecord::Snapshot(part) = record else { return None };
+        let SiblingRecord::Snapshot(part) = record else {
+            return None;
+        };
         if part.part == 0 {
-            *self = Self { first: offset, bytes: 0 };
+            *self = Self {
+                first: offset,
+                bytes: 0,
+            };
         }
         self.bytes += bytes as u64;
         let whole = part.part + 1 == part.parts;
-        whole.then_some(Found { first: self.first, applied: part.entries_applied, bytes: self.bytes })
+        whole.then_some(Found {
+            first: self.first,
+            applied: part.entries_applied,
+            bytes: self.bytes,
+        })
     }
 }

@@ -9,12 +9,12 @@ use hulse_model::{PartitionId, Status};
 
 use crate::command::{Clock, Command, Handled, StreamKey};
 use crate::effect::{Effect, Refusal, Reply};
-use hulse_log::LogKind;
 use crate::outlets::Outlets;
 use crate::partition::{Partition, PartitionSpec};
 use crate::produce::{Batch, OpenedProducer};
 use crate::recovery::{OpenError, Recovered};
 use crate::stats::{PartitionStats, ShardStats};
+use hulse_log::LogKind;
 
 /// How long the disk is taken for full before a segment is tried again, in milliseconds.
 const DISK_FULL_RETRY_MS: u64 = 1_000;
@@ -32,7 +32,10 @@ impl ShardConfig {
     /// The defaults for core number `core`.
     #[must_use]
     pub const fn new(core: usize) -> Self {
-        Self { core, unsynced_bytes_max: CORE_UNSYNCED_BYTES_MAX }
+        Self {
+            core,
+            unsynced_bytes_max: CORE_UNSYNCED_BYTES_MAX,
+        }
     }
 }
 
@@ -95,12 +98,12 @@ impl<D: Disk> Shard<D> {
         spec: PartitionSpec,
         clock: Clock,
         fx: &mut Vec<Effect<D>>,
-    ) -> Result<Recovered, OpenError> {
+    ) -> Result<Recovered, Box<OpenError>> {
         let id = spec.id;
         if self.partitions.contains_key(&id) {
             return Ok(Recovered::default());
         }
-        let (mut partition, recovered) = Partition::open(&self.disk, spec, clock)?;
+        let (mut partition, recovered) = Partition::open(&self.disk, spec, clock).map_err(Box::new)?;
         partition.want_segments(fx);
         self.partitions.insert(id, partition);
         Ok(recovered)
@@ -120,7 +123,11 @@ impl<D: Disk> Shard<D> {
         self.streams.retain(|to, stream| {
             if stream.partition == id {
                 let reply = Reply::Refused(refusal.clone());
-                fx.push(Effect::Reply { to: *to, correlation: 0, reply });
+                fx.push(Effect::Reply {
+                    to: *to,
+                    correlation: 0,
+                    reply,
+                });
             }
             stream.partition != id
         });
@@ -145,7 +152,11 @@ impl<D: Disk> Shard<D> {
         fx: &mut Vec<Effect<D>>,
     ) {
         if let Err(refusal) = self.open_stream(clock, id, to, correlation, command, fx) {
-            fx.push(Effect::Reply { to, correlation, reply: Reply::Refused(refusal) });
+            fx.push(Effect::Reply {
+                to,
+                correlation,
+                reply: Reply::Refused(refusal),
+            });
         }
     }
 
@@ -165,7 +176,10 @@ impl<D: Disk> Shard<D> {
             let text = format!("stream {} is open already", to.stream);
             return Err(Refusal::new(Status::ProtocolViolation, text));
         }
-        let all = StreamKey { stream: 0, ..to }..=StreamKey { stream: u32::MAX, ..to };
+        let all = StreamKey { stream: 0, ..to }..=StreamKey {
+            stream: u32::MAX,
+            ..to
+        };
         let opens = to.stream != 0;
         if opens && self.streams.range(all).count() >= CONNECTION_STREAMS_MAX {
             let text = format!("a connection has at most {CONNECTION_STREAMS_MAX} streams");
@@ -176,15 +190,30 @@ impl<D: Disk> Shard<D> {
             return Err(Refusal::new(Status::NotPrimary, text));
         };
         let role = match command {
-            Command::OpenProducer { name, epoch } if opens => {
-                Some(Role::Producer(partition.open_producer(clock, &name, epoch, to, correlation)?))
-            }
-            Command::Subscribe { subscription, kind, start, consumer, permits } if opens => {
-                let wanted = crate::consume::Subscribing { subscription, kind, start, consumer, permits };
+            Command::OpenProducer { name, epoch } if opens => Some(Role::Producer(
+                partition.open_producer(clock, &name, epoch, to, correlation)?,
+            )),
+            Command::Subscribe {
+                subscription,
+                kind,
+                start,
+                consumer,
+                permits,
+            } if opens => {
+                let wanted = crate::consume::Subscribing {
+                    subscription,
+                    kind,
+                    start,
+                    consumer,
+                    permits,
+                };
                 let id = partition.subscribe(clock, wanted, to, correlation)?;
                 Some(Role::Consumer { subscription: id })
             }
-            Command::SeekSubscription { subscription, to: place } => {
+            Command::SeekSubscription {
+                subscription,
+                to: place,
+            } => {
                 partition.seek_named(clock, &subscription, place, to, correlation)?;
                 None
             }
@@ -200,7 +229,13 @@ impl<D: Disk> Shard<D> {
             }
         };
         if let Some(role) = role {
-            self.streams.insert(to, Stream { partition: id, role });
+            self.streams.insert(
+                to,
+                Stream {
+                    partition: id,
+                    role,
+                },
+            );
         }
         self.touch(id);
         self.dispatch(id, fx);
@@ -217,14 +252,20 @@ impl<D: Disk> Shard<D> {
         fx: &mut Vec<Effect<D>>,
     ) -> Handled {
         let batch = match &command {
-            Command::Produce { sequence, messages, .. } => Some((*sequence, *messages)),
+            Command::Produce {
+                sequence, messages, ..
+            } => Some((*sequence, *messages)),
             _ => None,
         };
         match self.handle_stream(clock, to, correlation, command, fx) {
             Ok(handled) => handled,
             Err(mut refusal) => {
                 refusal.batch = batch;
-                fx.push(Effect::Reply { to, correlation, reply: Reply::Refused(refusal) });
+                fx.push(Effect::Reply {
+                    to,
+                    correlation,
+                    reply: Reply::Refused(refusal),
+                });
                 Handled::Done
             }
         }
@@ -254,10 +295,26 @@ impl<D: Disk> Shard<D> {
                 return Ok(Handled::Held);
             }
         }
-        let partition = self.partitions.get_mut(&id).expect("a stream's partition is open");
+        let partition = self
+            .partitions
+            .get_mut(&id)
+            .expect("a stream's partition is open");
         match (command, stream.role) {
-            (Command::Produce { sequence, messages, skipped, payload }, Role::Producer(producer)) => {
-                let batch = Batch { sequence, messages, skipped, payload };
+            (
+                Command::Produce {
+                    sequence,
+                    messages,
+                    skipped,
+                    payload,
+                },
+                Role::Producer(producer),
+            ) => {
+                let batch = Batch {
+                    sequence,
+                    messages,
+                    skipped,
+                    payload,
+                };
                 let handled = partition.produce(clock, producer, batch, to, correlation, fx)?;
                 self.touch(id);
                 self.count_unsynced(id);
@@ -284,7 +341,11 @@ impl<D: Disk> Shard<D> {
             }
             (Command::Close, _) => {
                 self.close_stream(to);
-                fx.push(Effect::Reply { to, correlation, reply: Reply::Closed });
+                fx.push(Effect::Reply {
+                    to,
+                    correlation,
+                    reply: Reply::Closed,
+                });
             }
             _ => {
                 return Err(Refusal::new(
@@ -300,7 +361,13 @@ impl<D: Disk> Shard<D> {
     /// The connection is gone: its producers and consumers leave, and what its consumers held goes
     /// to whoever comes next.
     pub fn disconnected(&mut self, connection: u64) {
-        let all = StreamKey { connection, stream: 0 }..=StreamKey { connection, stream: u32::MAX };
+        let all = StreamKey {
+            connection,
+            stream: 0,
+        }..=StreamKey {
+            connection,
+            stream: u32::MAX,
+        };
         let streams: Vec<StreamKey> = self.streams.range(all).map(|(key, _)| *key).collect();
         for stream in streams {
             self.close_stream(stream);
@@ -318,7 +385,10 @@ impl<D: Disk> Shard<D> {
         };
         match stream.role {
             Role::Producer(producer) => {
-                partition.state.producers_mut().closed(producer.id, producer.epoch);
+                partition
+                    .state
+                    .producers_mut()
+                    .closed(producer.id, producer.epoch);
                 partition.held.retain(|held| *held != key.connection);
             }
             Role::Consumer { subscription } => partition.detach(subscription, key),
@@ -332,7 +402,13 @@ impl<D: Disk> Shard<D> {
         if !self.outlets.sent(connection, bytes) {
             return;
         }
-        let all = StreamKey { connection, stream: 0 }..=StreamKey { connection, stream: u32::MAX };
+        let all = StreamKey {
+            connection,
+            stream: 0,
+        }..=StreamKey {
+            connection,
+            stream: u32::MAX,
+        };
         let mut partitions: Vec<_> = self.streams.range(all).map(|(_, s)| s.partition).collect();
         partitions.sort_unstable();
         partitions.dedup();
@@ -350,7 +426,9 @@ impl<D: Disk> Shard<D> {
     /// Ends a burst of requests: writes what they have staged, begins the syncs that can begin.
     pub fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         for id in std::mem::take(&mut self.dirty) {
-            let Some(partition) = self.partitions.get_mut(&id) else { continue };
+            let Some(partition) = self.partitions.get_mut(&id) else {
+                continue;
+            };
             partition.dirty = false;
             let before = fx.len();
             partition.end_round(clock, fx);
@@ -361,7 +439,10 @@ impl<D: Disk> Shard<D> {
     }
 
     fn count_syncs(&mut self, before: usize, fx: &[Effect<D>]) {
-        let begun = fx[before..].iter().filter(|e| matches!(e, Effect::Sync { .. })).count();
+        let begun = fx[before..]
+            .iter()
+            .filter(|e| matches!(e, Effect::Sync { .. }))
+            .count();
         self.syncs += begun as u64;
     }
 
@@ -375,10 +456,16 @@ impl<D: Disk> Shard<D> {
         result: io::Result<()>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
         partition.synced(log, ticket, result, fx);
         self.count_unsynced(id);
-        fx.extend(self.held.drain(..).map(|connection| Effect::Resume { connection }));
+        fx.extend(
+            self.held
+                .drain(..)
+                .map(|connection| Effect::Resume { connection }),
+        );
         self.touch(id);
         self.end_round(clock, fx);
     }
@@ -392,7 +479,9 @@ impl<D: Disk> Shard<D> {
         prepared: Prepared<D>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
         let target = match log {
             LogKind::Entries => &mut partition.store.entries,
             LogKind::Sibling => &mut partition.store.sibling,
@@ -437,7 +526,11 @@ impl<D: Disk> Shard<D> {
             partition.upkeep.sync_everything();
             self.touch(id);
         }
-        fx.extend(self.held.drain(..).map(|connection| Effect::Resume { connection }));
+        fx.extend(
+            self.held
+                .drain(..)
+                .map(|connection| Effect::Resume { connection }),
+        );
         self.end_round(clock, fx);
     }
 
@@ -462,7 +555,10 @@ impl<D: Disk> Shard<D> {
     /// The core's counters.
     #[must_use]
     pub fn stats(&self) -> ShardStats {
-        let mut stats = ShardStats { syncs: self.syncs, ..ShardStats::default() };
+        let mut stats = ShardStats {
+            syncs: self.syncs,
+            ..ShardStats::default()
+        };
         for stream in self.streams.values() {
             match stream.role {
                 Role::Producer(_) => stats.producers += 1,
@@ -504,7 +600,9 @@ impl<D: Disk> Shard<D> {
     }
 
     fn dispatch(&mut self, id: PartitionId, fx: &mut Vec<Effect<D>>) {
-        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
         for ended in partition.dispatch(&mut self.outlets, fx) {
             self.streams.remove(&ended);
         }

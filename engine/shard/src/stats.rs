@@ -158,7 +158,11 @@ impl<D: Disk> Partition<D> {
             segments: entries.segments() + self.store.sibling.segments(),
             producers,
             fenced: self.fenced().map(|refusal| refusal.message),
-            damaged: entries.damaged().iter().map(|range| (range.first, range.end)).collect(),
+            damaged: entries
+                .damaged()
+                .iter()
+                .map(|range| (range.first, range.end))
+                .collect(),
             subscriptions: self.describe_subscriptions(),
         }
     }

@@ -7,8 +7,8 @@ use hulse_subscription::{SinceSnapshot, snapshot_due};
 
 use crate::command::Clock;
 use crate::effect::Effect;
-use hulse_log::LogKind;
 use crate::partition::Partition;
+use hulse_log::LogKind;
 
 /// Bytes of state in one part of a snapshot: small parts fit into small segments.
 const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
@@ -59,8 +59,15 @@ impl Upkeep {
         entries_applied: Offset,
         snapshot_bytes: u64,
     ) {
-        self.snapshot = Some(Snapshot { first, end, entries_applied });
-        self.since = SinceSnapshot { snapshot_bytes, ..SinceSnapshot::default() };
+        self.snapshot = Some(Snapshot {
+            first,
+            end,
+            entries_applied,
+        });
+        self.since = SinceSnapshot {
+            snapshot_bytes,
+            ..SinceSnapshot::default()
+        };
     }
 
     /// Asks for a sync of everything, whatever the level: the partition is about to be closed.
@@ -94,7 +101,10 @@ impl<D: Disk> Partition<D> {
 
     /// Whether the partition has gathered so much, or for so long, that it wants a lazy sync.
     fn lazy_sync(&mut self, clock: Clock) -> bool {
-        let unsynced = [self.store.entries.unsynced_bytes(), self.store.sibling.unsynced_bytes()];
+        let unsynced = [
+            self.store.entries.unsynced_bytes(),
+            self.store.sibling.unsynced_bytes(),
+        ];
         if unsynced == [0, 0] {
             self.upkeep.lazy_sync_at_ms = clock.monotonic_ms + LAZY_SYNC_MS;
             return false;
@@ -124,9 +134,13 @@ impl<D: Disk> Partition<D> {
         // Parts that wait for room are stored in the order of the queue, so nothing else lies
         // between; until then their end is not known, and the snapshot before counts.
         if self.sibling.is_stored() {
-            self.upkeep.snapshot_stored(first, self.store.sibling.end(), applied, bytes);
+            self.upkeep
+                .snapshot_stored(first, self.store.sibling.end(), applied, bytes);
         } else {
-            self.upkeep.since = SinceSnapshot { snapshot_bytes: bytes, ..SinceSnapshot::default() };
+            self.upkeep.since = SinceSnapshot {
+                snapshot_bytes: bytes,
+                ..SinceSnapshot::default()
+            };
         }
         true
     }
@@ -134,7 +148,12 @@ impl<D: Disk> Partition<D> {
     /// Removes what every subscription has acknowledged and is older than the policy says, and the
     /// records that a durable snapshot has made superfluous.
     fn retain(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
-        let Some(Snapshot { first, end, entries_applied }) = self.upkeep.snapshot else {
+        let Some(Snapshot {
+            first,
+            end,
+            entries_applied,
+        }) = self.upkeep.snapshot
+        else {
             return;
         };
         // The snapshot, and the entries that it has folded, must be durable before anything that
@@ -143,13 +162,21 @@ impl<D: Disk> Partition<D> {
             return;
         }
         let partition = self.spec.id;
-        let all = Retention { max_bytes: Some(0), max_age_ms: None };
+        let all = Retention {
+            max_bytes: Some(0),
+            max_age_ms: None,
+        };
         if let Some(work) = self.store.sibling.retain(&all, clock.wall_ms, first) {
             fx.push(Effect::Remove { partition, work });
         }
-        let floor =
-            self.state.lowest_mark().map_or(entries_applied, |mark| mark.min(entries_applied));
-        let policy = Retention { max_bytes: None, max_age_ms: Some(RETENTION_MS_DEFAULT) };
+        let floor = self
+            .state
+            .lowest_mark()
+            .map_or(entries_applied, |mark| mark.min(entries_applied));
+        let policy = Retention {
+            max_bytes: None,
+            max_age_ms: Some(RETENTION_MS_DEFAULT),
+        };
         if let Some(work) = self.store.entries.retain(&policy, clock.wall_ms, floor) {
             fx.push(Effect::Remove { partition, work });
         }

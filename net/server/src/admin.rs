@@ -49,7 +49,10 @@ async fn readyz(State(control): State<Arc<Control>>) -> Response {
         Err(refused) => return unavailable(&refused),
     };
     let failed = control.known(|known| known.failed.len());
-    let fenced: u64 = counts.iter().map(|counts| counts.shard.fenced_partitions).sum();
+    let fenced: u64 = counts
+        .iter()
+        .map(|counts| counts.shard.fenced_partitions)
+        .sum();
     if failed == 0 && fenced == 0 {
         return "ready\n".into_response();
     }
@@ -71,8 +74,10 @@ async fn status(State(control): State<Arc<Control>>) -> Response {
 async fn show_metrics(State(control): State<Arc<Control>>) -> Response {
     match control.count().await {
         Ok(counts) => {
-            let (failed, uptime) =
-                (control.known(|known| known.failed.len()), control.info.started.elapsed());
+            let (failed, uptime) = (
+                control.known(|known| known.failed.len()),
+                control.info.started.elapsed(),
+            );
             match metrics::encode(&counts, failed as u64, uptime) {
                 Ok(text) => {
                     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -88,5 +93,9 @@ async fn show_metrics(State(control): State<Arc<Control>>) -> Response {
 }
 
 fn unavailable((status, message): &Refused) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{status}: {message}\n")).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("{status}: {message}\n"),
+    )
+        .into_response()
 }

@@ -63,7 +63,9 @@ pub enum ServeError {
         listen: SocketAddr,
     },
     /// A wildcard address cannot be dialled.
-    #[error("{listen} is a wildcard address; say --advertise HOST, the name that clients are to dial")]
+    #[error(
+        "{listen} is a wildcard address; say --advertise HOST, the name that clients are to dial"
+    )]
     AdvertiseNeeded {
         /// The address.
         listen: SocketAddr,

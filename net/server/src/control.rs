@@ -68,7 +68,12 @@ impl Control {
         info: BrokerInfo,
         known: Known,
     ) -> Self {
-        Self { catalog, cores, info, known: Mutex::new(known) }
+        Self {
+            catalog,
+            cores,
+            info,
+            known: Mutex::new(known),
+        }
     }
 
     /// Looks at, or changes, what is remembered. Never held over a wait.
@@ -80,15 +85,26 @@ impl Control {
     pub(crate) async fn serve(self: Arc<Self>, asks: flume::Receiver<Ask>) {
         let room = Arc::new(tokio::sync::Semaphore::new(TOGETHER_MAX));
         while let Ok(ask) = asks.recv_async().await {
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
+            let Ok(permit) = room.clone().acquire_owned().await else {
+                return;
+            };
             let control = self.clone();
             tokio::spawn(async move {
-                let Ask { core, connection, correlation, question } = ask;
+                let Ask {
+                    core,
+                    connection,
+                    correlation,
+                    question,
+                } = ask;
                 let told = match control.answer(question).await {
                     Ok(told) => told,
                     Err((status, message)) => Told::Refused { status, message },
                 };
-                let order = Order::Tell { connection, correlation, told };
+                let order = Order::Tell {
+                    connection,
+                    correlation,
+                    told,
+                };
                 // A core that has ended has no clients to be told.
                 let _ = control.cores[core].orders.send_async(order).await;
                 drop(permit);
@@ -105,7 +121,10 @@ impl Control {
         let (done, answer) = flume::bounded(1);
         let stopping = || (Status::NotReady, "the broker is stopping".to_owned());
         let orders = &self.cores[core].orders;
-        orders.send_async(order(done)).await.map_err(|_| stopping())?;
+        orders
+            .send_async(order(done))
+            .await
+            .map_err(|_| stopping())?;
         answer.recv_async().await.map_err(|_| stopping())
     }
 }

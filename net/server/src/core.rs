@@ -105,7 +105,11 @@ impl Core {
         let mut touched: Option<Rc<Connection>> = None;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Reply { to, correlation, reply } => {
+                Effect::Reply {
+                    to,
+                    correlation,
+                    reply,
+                } => {
                     self.send(&mut touched, to, |connection| {
                         replies::queue(&mut connection.outbox.borrow_mut(), to, correlation, &reply)
                     });
@@ -116,7 +120,12 @@ impl Core {
                 Effect::Receipt { to, receipt } => self.send(&mut touched, to, |connection| {
                     connection.outbox.borrow_mut().receipt(to.stream, &receipt)
                 }),
-                Effect::Deliver { to, redelivery_count, acked, entry } => {
+                Effect::Deliver {
+                    to,
+                    redelivery_count,
+                    acked,
+                    entry,
+                } => {
                     // The shard has counted the entry's own bytes.
                     let counted = entry.bytes().len();
                     self.send(&mut touched, to, |connection| {
@@ -124,8 +133,16 @@ impl Core {
                         outbox.deliver(to.stream, redelivery_count, &acked, &entry) - counted
                     });
                 }
-                Effect::Sync { partition, log, ticket } => self.sync(partition, log, ticket),
-                Effect::Prepare { partition, log, work } => {
+                Effect::Sync {
+                    partition,
+                    log,
+                    ticket,
+                } => self.sync(partition, log, ticket),
+                Effect::Prepare {
+                    partition,
+                    log,
+                    work,
+                } => {
                     let core = self.clone();
                     spawn(async move {
                         match core.helpers.run(move || work.run()).await {
@@ -168,7 +185,10 @@ impl Core {
         to: StreamKey,
         queue: impl FnOnce(&Connection) -> usize,
     ) {
-        if touched.as_ref().is_none_or(|connection| connection.id != to.connection) {
+        if touched
+            .as_ref()
+            .is_none_or(|connection| connection.id != to.connection)
+        {
             self.flush(touched.as_ref());
             *touched = self.connections.borrow().get(&to.connection).cloned();
         }
@@ -189,8 +209,12 @@ impl Core {
 
     /// Queues an answer that did not come from the shard.
     pub(crate) fn tell(&self, connection: u64, correlation: u64, told: &Told) {
-        let Some(connection) = self.connections.borrow().get(&connection).cloned() else { return };
-        connection.asked.set(connection.asked.get().saturating_sub(1));
+        let Some(connection) = self.connections.borrow().get(&connection).cloned() else {
+            return;
+        };
+        connection
+            .asked
+            .set(connection.asked.get().saturating_sub(1));
         let bytes = replies::queue_told(&mut connection.outbox.borrow_mut(), correlation, told);
         self.shard.borrow_mut().queued(connection.id, bytes);
         self.flush(Some(&connection));

@@ -29,7 +29,10 @@ impl DataDir {
     /// # Errors
     /// When another process holds it, when it has another format, or when it cannot be written.
     pub fn take(path: &Path) -> Result<Self, ServeError> {
-        let wrong = |source| ServeError::Data { path: path.to_owned(), source };
+        let wrong = |source| ServeError::Data {
+            path: path.to_owned(),
+            source,
+        };
         fs::create_dir_all(path).map_err(wrong)?;
         let mut lock = OpenOptions::new()
             .read(true)
@@ -46,14 +49,22 @@ impl DataDir {
                     "" => String::new(),
                     pid => format!(" (process {pid})"),
                 };
-                return Err(ServeError::DataInUse { path: path.to_owned(), holder });
+                return Err(ServeError::DataInUse {
+                    path: path.to_owned(),
+                    holder,
+                });
             }
             return Err(wrong(error.into()));
         }
-        lock.set_len(0).and_then(|()| lock.rewind()).map_err(wrong)?;
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .map_err(wrong)?;
         write!(lock, "{}", std::process::id()).map_err(wrong)?;
         check_format(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -65,7 +76,10 @@ impl DataDir {
 
 /// Reads the format, or writes it into a directory that has none.
 fn check_format(path: &Path) -> Result<(), ServeError> {
-    let wrong = |source| ServeError::Data { path: path.to_owned(), source };
+    let wrong = |source| ServeError::Data {
+        path: path.to_owned(),
+        source,
+    };
     let file = path.join(FORMAT_FILE);
     match fs::read_to_string(&file) {
         Ok(text) if text.trim() == DATA_FORMAT.to_string() => Ok(()),
@@ -78,9 +92,13 @@ fn check_format(path: &Path) -> Result<(), ServeError> {
             // Written aside and renamed, so that a crash leaves either no format or a whole one.
             let aside = path.join("FORMAT.new");
             let mut new = File::create(&aside).map_err(wrong)?;
-            writeln!(new, "{DATA_FORMAT}").and_then(|()| new.sync_all()).map_err(wrong)?;
+            writeln!(new, "{DATA_FORMAT}")
+                .and_then(|()| new.sync_all())
+                .map_err(wrong)?;
             fs::rename(&aside, &file).map_err(wrong)?;
-            File::open(path).and_then(|dir| dir.sync_all()).map_err(wrong)
+            File::open(path)
+                .and_then(|dir| dir.sync_all())
+                .map_err(wrong)
         }
         Err(error) => Err(wrong(error)),
     }
@@ -97,7 +115,10 @@ mod tests {
         let held = DataDir::take(&path).unwrap();
         let error = DataDir::take(&path).unwrap_err();
         assert!(matches!(error, ServeError::DataInUse { .. }), "{error}");
-        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        assert!(
+            error.to_string().contains(&std::process::id().to_string()),
+            "{error}"
+        );
         drop(held);
         DataDir::take(&path).unwrap();
     }
@@ -110,7 +131,10 @@ mod tests {
         let error = DataDir::take(dir.path()).unwrap_err();
         assert!(error.to_string().contains("format 2"), "{error}");
         assert!(error.to_string().contains("reads format 1"), "{error}");
-        assert_eq!(fs::read_to_string(dir.path().join(FORMAT_FILE)).unwrap(), "2\n");
+        assert_eq!(
+            fs::read_to_string(dir.path().join(FORMAT_FILE)).unwrap(),
+            "2\n"
+        );
     }
 
     #[test]

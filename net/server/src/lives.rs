@@ -46,7 +46,10 @@ impl Lives {
         } else {
             self.held
         };
-        Self { held, intent: Some(Incarnation::after(held, nonce)) }
+        Self {
+            held,
+            intent: Some(Incarnation::after(held, nonce)),
+        }
     }
 }
 
@@ -60,13 +63,22 @@ mod tests {
         let none = Lives::read(dir.path()).unwrap();
         assert_eq!(none, Lives::default());
         let first = none.next(None, 7);
-        assert_eq!((first.held, first.intent.map(|i| i.number)), (None, Some(1)));
+        assert_eq!(
+            (first.held, first.intent.map(|i| i.number)),
+            (None, Some(1))
+        );
         first.write(dir.path()).unwrap();
         let read = Lives::read(dir.path()).unwrap();
         assert_eq!(read, first);
         let second = read.next(first.intent, 8);
-        assert_eq!((second.held, second.intent.map(|i| i.number)), (first.intent, Some(2)));
+        assert_eq!(
+            (second.held, second.intent.map(|i| i.number)),
+            (first.intent, Some(2))
+        );
         let unregistered = read.next(None, 9);
-        assert_eq!((unregistered.held, unregistered.intent.map(|i| i.number)), (None, Some(1)));
+        assert_eq!(
+            (unregistered.held, unregistered.intent.map(|i| i.number)),
+            (None, Some(1))
+        );
     }
 }

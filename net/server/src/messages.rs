@@ -21,7 +21,10 @@ pub(crate) struct Ask {
 #[derive(Debug)]
 pub(crate) enum Question {
     /// Where a topic's partitions are; it is made, if that is allowed.
-    Locate { topic: TopicName, create_missing: bool },
+    Locate {
+        topic: TopicName,
+        create_missing: bool,
+    },
     /// Makes a topic.
     CreateTopic(NewTopic),
     /// Names all topics.
@@ -35,7 +38,10 @@ pub(crate) enum Question {
     /// Tells all about a topic's subscriptions.
     ListSubscriptions { topic: TopicName },
     /// Deletes a subscription on every partition.
-    DeleteSubscription { topic: TopicName, subscription: SubscriptionName },
+    DeleteSubscription {
+        topic: TopicName,
+        subscription: SubscriptionName,
+    },
 }
 
 /// A topic as a client wants it; 0 and nothing stand for the broker's defaults.
@@ -53,7 +59,10 @@ pub(crate) struct NewTopic {
 #[derive(Debug)]
 pub(crate) enum Told {
     /// Where the partitions are.
-    Located { topic: TopicName, places: Vec<Place> },
+    Located {
+        topic: TopicName,
+        places: Vec<Place>,
+    },
     /// JSON.
     Json(Vec<u8>),
     /// It was refused.
@@ -72,11 +81,20 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Opens partitions. Answered with the failures.
-    Open { specs: Vec<PartitionSpec>, done: flume::Sender<Vec<OpenFailure>> },
+    Open {
+        specs: Vec<PartitionSpec>,
+        done: flume::Sender<Vec<OpenFailure>>,
+    },
     /// Closes partitions of a deleted topic and removes their files. Answered with the failures.
-    Drop { partitions: Vec<PartitionId>, done: flume::Sender<Vec<String>> },
+    Drop {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<Vec<String>>,
+    },
     /// Describes partitions; those that the core does not have are left out.
-    Describe { partitions: Vec<PartitionId>, done: flume::Sender<Vec<PartitionStats>> },
+    Describe {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<Vec<PartitionStats>>,
+    },
     /// Deletes a subscription of some partitions. Answered with the first refusal, if any.
     DeleteSubscription {
         partitions: Vec<PartitionId>,
@@ -86,7 +104,11 @@ pub(crate) enum Order {
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },
     /// Gives a client its answer.
-    Tell { connection: u64, correlation: u64, told: Told },
+    Tell {
+        connection: u64,
+        correlation: u64,
+        told: Told,
+    },
     /// Takes no more work, finishes what was begun, closes, and ends.
     Stop,
 }

@@ -32,41 +32,129 @@ use Kind::{Counter, Gauge};
 
 /// Every figure of a core, each with the label `core`.
 const FIGURES: &[Figure] = &[
-    ("produced_messages", "Messages stored", Counter, |c| c.shard.produced_messages),
-    ("produced_entries", "Entries stored", Counter, |c| c.shard.produced_entries),
-    ("produced_bytes", "Payload bytes stored", Counter, |c| c.shard.produced_bytes),
-    ("duplicate_entries", "Batches recognised as stored before", Counter, |c| c.shard.duplicates),
-    ("delivered_messages", "Messages delivered, redeliveries included", Counter, |c| {
-        c.shard.delivered_messages
+    ("produced_messages", "Messages stored", Counter, |c| {
+        c.shard.produced_messages
     }),
-    ("delivered_entries", "Entries delivered, redeliveries included", Counter, |c| {
-        c.shard.delivered_entries
+    ("produced_entries", "Entries stored", Counter, |c| {
+        c.shard.produced_entries
     }),
-    ("delivered_bytes", "Entry bytes delivered", Counter, |c| c.shard.delivered_bytes),
-    ("acknowledgements", "Acknowledgement requests taken", Counter, |c| c.shard.acknowledgements),
+    ("produced_bytes", "Payload bytes stored", Counter, |c| {
+        c.shard.produced_bytes
+    }),
+    (
+        "duplicate_entries",
+        "Batches recognised as stored before",
+        Counter,
+        |c| c.shard.duplicates,
+    ),
+    (
+        "delivered_messages",
+        "Messages delivered, redeliveries included",
+        Counter,
+        |c| c.shard.delivered_messages,
+    ),
+    (
+        "delivered_entries",
+        "Entries delivered, redeliveries included",
+        Counter,
+        |c| c.shard.delivered_entries,
+    ),
+    ("delivered_bytes", "Entry bytes delivered", Counter, |c| {
+        c.shard.delivered_bytes
+    }),
+    (
+        "acknowledgements",
+        "Acknowledgement requests taken",
+        Counter,
+        |c| c.shard.acknowledgements,
+    ),
     ("syncs", "Syncs begun", Counter, |c| c.shard.syncs),
-    ("connections_accepted", "Connections accepted", Counter, |c| c.connections_total),
-    ("connections_refused", "Connections refused over a limit", Counter, |c| c.connections_refused),
-    ("connections_evicted", "Connections ended for silence", Counter, |c| c.connections_evicted),
-    ("frames_received", "Frames taken", Counter, |c| c.frames_received),
-    ("frames_malformed", "Connections ended over a frame", Counter, |c| c.frames_malformed),
-    ("received_bytes", "Bytes read from connections", Counter, |c| c.bytes_received),
-    ("sent_bytes", "Bytes written to connections", Counter, |c| c.bytes_sent),
+    (
+        "connections_accepted",
+        "Connections accepted",
+        Counter,
+        |c| c.connections_total,
+    ),
+    (
+        "connections_refused",
+        "Connections refused over a limit",
+        Counter,
+        |c| c.connections_refused,
+    ),
+    (
+        "connections_evicted",
+        "Connections ended for silence",
+        Counter,
+        |c| c.connections_evicted,
+    ),
+    ("frames_received", "Frames taken", Counter, |c| {
+        c.frames_received
+    }),
+    (
+        "frames_malformed",
+        "Connections ended over a frame",
+        Counter,
+        |c| c.frames_malformed,
+    ),
+    (
+        "received_bytes",
+        "Bytes read from connections",
+        Counter,
+        |c| c.bytes_received,
+    ),
+    ("sent_bytes", "Bytes written to connections", Counter, |c| {
+        c.bytes_sent
+    }),
     ("connections", "Connections open", Gauge, |c| c.connections),
-    ("partitions", "Partitions open", Gauge, |c| c.shard.partitions),
-    ("partitions_fenced", "Partitions that take no writes after a failed write or sync", Gauge, |c| {
-        c.shard.fenced_partitions
+    ("partitions", "Partitions open", Gauge, |c| {
+        c.shard.partitions
     }),
+    (
+        "partitions_fenced",
+        "Partitions that take no writes after a failed write or sync",
+        Gauge,
+        |c| c.shard.fenced_partitions,
+    ),
     ("producers", "Producers open", Gauge, |c| c.shard.producers),
-    ("consumers", "Consumers attached", Gauge, |c| c.shard.consumers),
-    ("unsynced_bytes", "Bytes appended and not yet synced", Gauge, |c| c.shard.unsynced_bytes),
-    ("output_bytes", "Bytes queued towards connections", Gauge, |c| c.shard.output_bytes),
-    ("sync_p50_microseconds", "Upper bound of half of the syncs", Gauge, |c| c.sync_us[0]),
-    ("sync_p99_microseconds", "Upper bound of 99 in 100 syncs", Gauge, |c| c.sync_us[1]),
-    ("sync_max_microseconds", "Upper bound of the longest sync", Gauge, |c| c.sync_us[3]),
-    ("lateness_max_microseconds", "How late the core was for its own timer since the last look", Gauge, |c| {
-        c.lateness_us
+    ("consumers", "Consumers attached", Gauge, |c| {
+        c.shard.consumers
     }),
+    (
+        "unsynced_bytes",
+        "Bytes appended and not yet synced",
+        Gauge,
+        |c| c.shard.unsynced_bytes,
+    ),
+    (
+        "output_bytes",
+        "Bytes queued towards connections",
+        Gauge,
+        |c| c.shard.output_bytes,
+    ),
+    (
+        "sync_p50_microseconds",
+        "Upper bound of half of the syncs",
+        Gauge,
+        |c| c.sync_us[0],
+    ),
+    (
+        "sync_p99_microseconds",
+        "Upper bound of 99 in 100 syncs",
+        Gauge,
+        |c| c.sync_us[1],
+    ),
+    (
+        "sync_max_microseconds",
+        "Upper bound of the longest sync",
+        Gauge,
+        |c| c.sync_us[3],
+    ),
+    (
+        "lateness_max_microseconds",
+        "How late the core was for its own timer since the last look",
+        Gauge,
+        |c| c.lateness_us,
+    ),
 ];
 
 impl Collector for Scrape {
@@ -88,7 +176,8 @@ impl Collector for Scrape {
         }
         let failed = ConstGauge::new(self.partitions_failed);
         let help = "Partitions that could not be opened";
-        let metric = encoder.encode_descriptor("partitions_failed", help, None, failed.metric_type())?;
+        let metric =
+            encoder.encode_descriptor("partitions_failed", help, None, failed.metric_type())?;
         failed.encode(metric)?;
         let uptime = ConstGauge::new(self.uptime.as_secs_f64());
         let help = "Time since the broker started";
@@ -123,14 +212,26 @@ mod tests {
     fn every_figure_appears_once_per_core() {
         let mut second = CoreCounts::default();
         second.shard.produced_messages = 7;
-        let text =
-            encode(&[CoreCounts::default(), second], 3, Duration::from_millis(1500)).unwrap();
-        assert!(text.contains("hulse_produced_messages_total{core=\"1\"} 7\n"), "{text}");
+        let text = encode(
+            &[CoreCounts::default(), second],
+            3,
+            Duration::from_millis(1500),
+        )
+        .unwrap();
+        assert!(
+            text.contains("hulse_produced_messages_total{core=\"1\"} 7\n"),
+            "{text}"
+        );
         assert!(text.contains("hulse_partitions_failed 3\n"), "{text}");
         assert!(text.contains("hulse_uptime_seconds 1.5\n"), "{text}");
         for (name, ..) in FIGURES {
-            let lines = text.lines().filter(|line| line.starts_with(&format!("hulse_{name}")));
-            assert!(lines.filter(|line| line.contains("core=\"0\"")).count() >= 1, "{name}");
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with(&format!("hulse_{name}")));
+            assert!(
+                lines.filter(|line| line.contains("core=\"0\"")).count() >= 1,
+                "{name}"
+            );
         }
         assert!(text.ends_with("# EOF\n"));
     }

@@ -12,9 +12,7 @@ use hulse_model::{PartitionId, Status, SubscriptionName};
 use hulse_runtime::{
     BoundListener, CoreContext, JobPool, LocalFlag, Serving, Ticker, spawn, yield_if_needed,
 };
-use hulse_shard::{
-    Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConfig, StreamKey,
-};
+use hulse_shard::{Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConfig, StreamKey};
 
 use crate::core::Core;
 use crate::messages::{Ask, CoreCounts, OpenFailure, Order};
@@ -51,7 +49,16 @@ pub(crate) struct Opened {
 
 /// Runs a core to its end.
 pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> {
-    let Seat { index, clocks, disk, listener, specs, orders, opened, .. } = seat;
+    let Seat {
+        index,
+        clocks,
+        disk,
+        listener,
+        specs,
+        orders,
+        opened,
+        ..
+    } = seat;
     let stopping = LocalFlag::new();
     let core = Rc::new(Core::new(
         index,
@@ -65,7 +72,8 @@ pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> 
     let found = open_all(&core, specs).await;
     let taken = core.clone();
     let serving = listener
-        .into_local().serve(move |stream| accept(&taken, stream));
+        .into_local()
+        .serve(move |stream| accept(&taken, stream));
     // The control thread may have given up meanwhile; then it has told this core to stop.
     let _ = opened.send(found);
     spawn(tick(core.clone()));
@@ -90,11 +98,16 @@ async fn open_all(core: &Rc<Core>, specs: Vec<PartitionSpec>) -> Opened {
         match core.with_shard(|shard, fx| shard.open_partition(spec, clock, fx)) {
             Ok(recovered) => {
                 core.names.borrow_mut().insert(key, partition);
-                opened.found.extend(recovered.sentences().map(|text| format!("{place}: {text}")));
+                opened
+                    .found
+                    .extend(recovered.sentences().map(|text| format!("{place}: {text}")));
             }
             Err(error) => {
                 tracing::error!(%partition, %error, "a partition is not served");
-                opened.failures.push(OpenFailure { partition, reason: error.to_string() });
+                opened.failures.push(OpenFailure {
+                    partition,
+                    reason: error.to_string(),
+                });
             }
         }
         yield_if_needed().await;
@@ -131,15 +144,28 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
         }
         Order::Describe { partitions, done } => {
             let shard = core.shard.borrow();
-            let _ = done.send(partitions.iter().filter_map(|id| shard.describe(*id)).collect());
+            let _ = done.send(
+                partitions
+                    .iter()
+                    .filter_map(|id| shard.describe(*id))
+                    .collect(),
+            );
         }
-        Order::DeleteSubscription { partitions, subscription, done } => {
-            delete_subscription(core, &partitions, &subscription, done);
+        Order::DeleteSubscription {
+            partitions,
+            subscription,
+            done,
+        } => {
+            delete_subscription(core, &partitions, &subscription, &done);
         }
         Order::Count { done } => {
             let _ = done.send(count(core, context));
         }
-        Order::Tell { connection, correlation, told } => core.tell(connection, correlation, &told),
+        Order::Tell {
+            connection,
+            correlation,
+            told,
+        } => core.tell(connection, correlation, &told),
         Order::Stop => unreachable!("the caller looks for it first"),
     }
 }
@@ -151,7 +177,10 @@ async fn drop_all(core: &Rc<Core>, disk: &OsDisk, partitions: &[PartitionId]) ->
         core.with_shard(|shard, fx| shard.drop_partition(id, fx));
         core.names.borrow_mut().retain(|_, known| *known != id);
         let disk = disk.clone();
-        let removed = core.helpers.run(move || disk.remove_dir_all(&partition_dir(id))).await;
+        let removed = core
+            .helpers
+            .run(move || disk.remove_dir_all(&partition_dir(id)))
+            .await;
         match removed {
             Ok(Ok(())) => {}
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
@@ -167,17 +196,26 @@ fn delete_subscription(
     core: &Rc<Core>,
     partitions: &[PartitionId],
     subscription: &SubscriptionName,
-    done: flume::Sender<Result<(), (Status, String)>>,
+    done: &flume::Sender<Result<(), (Status, String)>>,
 ) {
     let clock = core.clocks.now();
     let mut refused = None;
     for id in partitions {
-        let nobody = StreamKey { connection: 0, stream: 0 };
-        let command = Command::DeleteSubscription { subscription: subscription.clone() };
+        let nobody = StreamKey {
+            connection: 0,
+            stream: 0,
+        };
+        let command = Command::DeleteSubscription {
+            subscription: subscription.clone(),
+        };
         core.with_shard(|shard, fx| {
             shard.handle_on(clock, *id, nobody, 0, command, fx);
             for effect in fx.iter() {
-                if let Effect::Reply { to, reply: Reply::Refused(refusal), .. } = effect
+                if let Effect::Reply {
+                    to,
+                    reply: Reply::Refused(refusal),
+                    ..
+                } = effect
                     && *to == nobody
                 {
                     refused.get_or_insert((refusal.status, refusal.message.clone()));
@@ -221,7 +259,10 @@ async fn stop(core: &Rc<Core>, serving: &Serving) {
     core.stopping.raise();
     let connections: BTreeMap<_, _> = core.connections.borrow().clone();
     for connection in connections.values() {
-        let to = StreamKey { connection: connection.id, stream: 0 };
+        let to = StreamKey {
+            connection: connection.id,
+            stream: 0,
+        };
         let refusal = hulse_shard::Refusal::new(Status::NotReady, "the broker is stopping");
         connection.outbox.borrow_mut().refuse(to, 0, &refusal);
         connection.end(core.clocks.monotonic_ms());

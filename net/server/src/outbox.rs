@@ -44,8 +44,14 @@ impl<D: Disk> Batch<D> {
     }
 
     pub(crate) fn slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
-        let first = self.chunks.iter().take(1).map(|chunk| &chunk.bytes()[self.skip..]);
-        first.chain(self.chunks.iter().skip(1).map(Chunk::bytes)).map(IoSlice::new)
+        let first = self
+            .chunks
+            .iter()
+            .take(1)
+            .map(|chunk| &chunk.bytes()[self.skip..]);
+        first
+            .chain(self.chunks.iter().skip(1).map(Chunk::bytes))
+            .map(IoSlice::new)
     }
 }
 
@@ -86,7 +92,10 @@ impl<D: Disk> Outbox<D> {
     pub(crate) fn reply(&mut self, stream: u32, correlation: u64, reply: &Reply<'_>) -> usize {
         let flushed = self.flush_receipts();
         let before = self.tail.len();
-        match self.encoder.reply(&mut self.tail, stream, correlation, reply) {
+        match self
+            .encoder
+            .reply(&mut self.tail, stream, correlation, reply)
+        {
             Ok(()) => flushed + self.grown_from(before),
             Err(error) => flushed + self.unencodable(stream, correlation, &error),
         }
@@ -128,8 +137,12 @@ impl<D: Disk> Outbox<D> {
             return 0;
         }
         let before = self.tail.len();
-        let reply = Reply::Receipts(Receipts { receipts: self.receipts.as_slice().into() });
-        let encoded = self.encoder.reply(&mut self.tail, self.receipts_stream, 0, &reply);
+        let reply = Reply::Receipts(Receipts {
+            receipts: self.receipts.as_slice().into(),
+        });
+        let encoded = self
+            .encoder
+            .reply(&mut self.tail, self.receipts_stream, 0, &reply);
         self.receipts.clear();
         match encoded {
             Ok(()) => self.grown_from(before),
@@ -149,12 +162,16 @@ impl<D: Disk> Outbox<D> {
         let offset = entry.header.offset;
         let acked: Vec<AckRange> = acked
             .iter()
-            .map(|range| AckRange { offset, first_index: range.first, last_index: range.last })
+            .map(|range| AckRange {
+                offset,
+                first_index: range.first,
+                last_index: range.last,
+            })
             .collect();
         let mut bytes = flushed;
         // One list, unless so many messages are acknowledged that a frame cannot name them.
         for acked in Deliver::skip_lists(&acked) {
-            bytes += self.deliver_once(stream, redelivery_count, &acked, &entry);
+            bytes += self.deliver_once(stream, redelivery_count, &acked, entry);
         }
         bytes
     }
@@ -166,7 +183,11 @@ impl<D: Disk> Outbox<D> {
         acked: &[AckRange],
         entry: &StoredEntry<D>,
     ) -> usize {
-        let deliver = Deliver { redelivery_count, acked: acked.into(), entry: entry.bytes() };
+        let deliver = Deliver {
+            redelivery_count,
+            acked: acked.into(),
+            entry: entry.bytes(),
+        };
         let before = self.tail.len();
         if let Err(error) = self.encoder.deliver_head(&mut self.tail, stream, &deliver) {
             return self.unencodable(stream, 0, &error);
@@ -177,7 +198,8 @@ impl<D: Disk> Outbox<D> {
             return self.grown_from(before);
         }
         let head = self.grown_from(before);
-        self.chunks.push_back(Chunk::Bytes(std::mem::take(&mut self.tail)));
+        self.chunks
+            .push_back(Chunk::Bytes(std::mem::take(&mut self.tail)));
         self.chunks.push_back(Chunk::Entry(entry.clone()));
         self.bytes += length;
         head + length
@@ -187,10 +209,14 @@ impl<D: Disk> Outbox<D> {
     /// follow before the next.
     pub(crate) fn take(&mut self, most: usize) -> Batch<D> {
         if !self.tail.is_empty() {
-            self.chunks.push_back(Chunk::Bytes(std::mem::take(&mut self.tail)));
+            self.chunks
+                .push_back(Chunk::Bytes(std::mem::take(&mut self.tail)));
         }
         let count = self.chunks.len().min(most);
-        Batch { chunks: self.chunks.drain(..count).collect(), skip: self.sent_of_first }
+        Batch {
+            chunks: self.chunks.drain(..count).collect(),
+            skip: self.sent_of_first,
+        }
     }
 
     /// Puts back what was taken out, of which the first `count` bytes have been sent.
@@ -220,10 +246,12 @@ impl<D: Disk> Outbox<D> {
         let text = "the broker could not encode its answer";
         let reply = Reply::Error(ErrorReply::new(hulse_model::Status::Internal, text));
         let before = self.tail.len();
-        match self.encoder.reply(&mut self.tail, stream, correlation, &reply) {
+        match self
+            .encoder
+            .reply(&mut self.tail, stream, correlation, &reply)
+        {
             Ok(()) => self.grown_from(before),
             Err(_) => 0,
         }
     }
 }
-

@@ -21,16 +21,23 @@ pub(crate) fn queue<D: Disk>(
         Reply::ProducerOpened { name, epoch, last } => Frame::ProducerOpened(ProducerOpened {
             name: name.clone(),
             epoch: *epoch,
-            last: last.map(|(sequence, term, offset)| LastStored { sequence, term, offset }),
+            last: last.map(|(sequence, term, offset)| LastStored {
+                sequence,
+                term,
+                offset,
+            }),
         }),
-        Reply::Subscribed { mark, log_start, high_watermark, created } => {
-            Frame::Subscribed(Subscribed {
-                mark: *mark,
-                log_start: *log_start,
-                high_watermark: *high_watermark,
-                created: *created,
-            })
-        }
+        Reply::Subscribed {
+            mark,
+            log_start,
+            high_watermark,
+            created,
+        } => Frame::Subscribed(Subscribed {
+            mark: *mark,
+            log_start: *log_start,
+            high_watermark: *high_watermark,
+            created: *created,
+        }),
         Reply::Acked => Frame::Acked,
         Reply::Done => Frame::Done,
         Reply::Closed => Frame::Closed,
@@ -50,11 +57,21 @@ pub(crate) fn queue_told<D: Disk>(outbox: &mut Outbox<D>, correlation: u64, told
                     address: &place.address,
                 })
                 .collect();
-            outbox.reply(0, correlation, &Frame::Located(Located { topic: topic.clone(), places }))
+            outbox.reply(
+                0,
+                correlation,
+                &Frame::Located(Located {
+                    topic: topic.clone(),
+                    places,
+                }),
+            )
         }
         Told::Json(json) => outbox.reply(0, correlation, &Frame::AdminDone(AdminDone { json })),
         Told::Refused { status, message } => {
-            let to = StreamKey { connection: 0, stream: 0 };
+            let to = StreamKey {
+                connection: 0,
+                stream: 0,
+            };
             outbox.refuse(to, correlation, &Refusal::new(*status, message.as_str()))
         }
     }

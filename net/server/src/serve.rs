@@ -48,20 +48,35 @@ const JOBS_MAX: usize = 4096;
 pub fn serve(config: &ServeConfig, on_ready: impl FnOnce(&Ready)) -> Result<(), ServeError> {
     install_panic_hook();
     check_address(config)?;
-    let count = config.cores.unwrap_or_else(|| available_cpus().len().max(1));
-    let cores_config =
-        CoresConfig { cores: count, spin: config.spin, stop: StopSignal::new(), ..CoresConfig::default() };
-    preflight(check_machine(count, cores_config.ring_depth))?;
+    let count = config
+        .cores
+        .unwrap_or_else(|| available_cpus().len().max(1));
+    let cores_config = CoresConfig {
+        cores: count,
+        spin: config.spin,
+        stop: StopSignal::new(),
+        ..CoresConfig::default()
+    };
+    preflight(&check_machine(count, cores_config.ring_depth))?;
     let dir = DataDir::take(&config.data)?;
-    preflight(check_data_dir(dir.path()))?;
+    preflight(&check_data_dir(dir.path()))?;
     let listeners = bind(config, count)?;
     let admin = config.admin.map(admin::bind).transpose()?;
-    let control = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let control = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let control = control.map_err(|source| ServeError::Control { source })?;
     control.block_on(async {
         let admin = admin.map(tokio::net::TcpListener::from_std).transpose();
         let admin = admin.map_err(|source| ServeError::Control { source })?;
-        Broker { config, dir, cores_config, listeners }.run(admin, on_ready).await
+        Broker {
+            config,
+            dir,
+            cores_config,
+            listeners,
+        }
+        .run(admin, on_ready)
+        .await
     })
 }
 
@@ -92,18 +107,37 @@ impl Broker<'_> {
         let listen: Vec<SocketAddr> = self.listeners.iter().map(BoundListener::address).collect();
         let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let addresses = self.addresses(&listen);
-        let Charge { catalog, topics, groups, made } = self.take_charge(&addresses).await?;
-        let Self { config, dir, cores_config, listeners } = self;
+        let Charge {
+            catalog,
+            topics,
+            groups,
+            made,
+        } = self.take_charge(&addresses).await?;
+        let Self {
+            config,
+            dir,
+            cores_config,
+            listeners,
+        } = self;
         let helpers = JobPool::start("hulse-helper", HELPERS, JOBS_MAX)
             .map_err(|source| ServeError::Control { source })?;
         let disk = OsDisk::new(dir.path());
-        let (by_core, orphans) =
-            specs(&topics, &groups, cores_config.cores, |id| made.contains(&id));
-        let new: Vec<_> = by_core.iter().flatten().filter(|spec| spec.may_create).collect();
+        let (by_core, orphans) = specs(&topics, &groups, cores_config.cores, |id| {
+            made.contains(&id)
+        });
+        let new: Vec<_> = by_core
+            .iter()
+            .flatten()
+            .filter(|spec| spec.may_create)
+            .collect();
         let new: Vec<PartitionId> = new.into_iter().map(|spec| spec.id).collect();
-        let mut known = Known { groups, ..Known::default() };
+        let mut known = Known {
+            groups,
+            ..Known::default()
+        };
         for (partition, topic) in orphans {
-            let reason = format!("the group of partition {partition} of {topic} is not served here");
+            let reason =
+                format!("the group of partition {partition} of {topic} is not served here");
             known.failed.insert(partition, reason);
         }
         let (control, asks) = flume::bounded::<Ask>(ASKS_MAX);
@@ -111,10 +145,15 @@ impl Broker<'_> {
         let mut seats = Vec::new();
         let mut opening = Vec::new();
         for (index, (listener, specs)) in listeners.into_iter().zip(by_core).enumerate() {
-            known.open.extend(specs.iter().map(|spec| (spec.id, Placed { core: index })));
+            known
+                .open
+                .extend(specs.iter().map(|spec| (spec.id, Placed { core: index })));
             let (orders, ordered) = flume::bounded(ORDERS_MAX);
             let (opened, found) = flume::bounded(1);
-            handles.push(CoreHandle { orders, address: addresses[index].clone() });
+            handles.push(CoreHandle {
+                orders,
+                address: addresses[index].clone(),
+            });
             opening.push(found);
             seats.push(Some(Seat {
                 index,
@@ -135,7 +174,9 @@ impl Broker<'_> {
             let seat = seats[core].take().expect("each core is made once");
             move |context| run(seat, context)
         })
-        .map_err(|error| ServeError::Preflight { sentence: error.to_string() })?;
+        .map_err(|error| ServeError::Preflight {
+            sentence: error.to_string(),
+        })?;
         let watchdog = Watchdog::start(WatchdogConfig::default(), cores.health().to_vec())
             .map_err(|source| ServeError::Control { source })?;
         // A core that fails raises the stop signal by itself; a thread waits for the cores, since
@@ -157,7 +198,10 @@ impl Broker<'_> {
                 known.failed.insert(failure.partition, failure.reason);
             }
         }
-        let made_now: Vec<_> = new.into_iter().filter(|id| known.open.contains_key(id)).collect();
+        let made_now: Vec<_> = new
+            .into_iter()
+            .filter(|id| known.open.contains_key(id))
+            .collect();
         note_made(catalog.store(), &made_now)
             .await
             .map_err(|(_, reason)| ServeError::Metadata { reason })?;
@@ -207,7 +251,11 @@ impl Broker<'_> {
         let address = |address: &SocketAddr| match &self.config.advertise {
             None => address.to_string(),
             Some((host, port)) => {
-                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let host = if host.contains(':') {
+                    format!("[{host}]")
+                } else {
+                    host.clone()
+                };
                 // The ports in front may differ from those behind, by the same step for all.
                 let port = port.map_or(address.port(), |first| {
                     first.wrapping_add(address.port().wrapping_sub(base))
@@ -222,7 +270,10 @@ impl Broker<'_> {
     async fn take_charge(&self, addresses: &[String]) -> Result<Charge, ServeError> {
         let path = self.dir.path();
         let metadata = |reason: String| ServeError::Metadata { reason };
-        let disk = |source| ServeError::Data { path: path.to_owned(), source };
+        let disk = |source| ServeError::Data {
+            path: path.to_owned(),
+            source,
+        };
         let store = EmbeddedStore::open(path, &RandomIds).map_err(|e| metadata(e.to_string()))?;
         let defaults = TopicDefaults {
             replicas: 1,
@@ -230,8 +281,13 @@ impl Broker<'_> {
             ack: AckLevel::Disk,
         };
         let catalog = Catalog::new(store, &self.config.broker, defaults);
-        let registered = catalog.registered().await.map_err(|e| metadata(e.to_string()))?;
-        let lives = Lives::read(path).map_err(disk)?.next(registered, rand::random());
+        let registered = catalog
+            .registered()
+            .await
+            .map_err(|e| metadata(e.to_string()))?;
+        let lives = Lives::read(path)
+            .map_err(disk)?
+            .next(registered, rand::random());
         lives.write(path).map_err(disk)?;
         let intent = lives.intent.expect("a start has an intent");
         let registration = Registration {
@@ -246,20 +302,45 @@ impl Broker<'_> {
             .register_broker(&registration, now)
             .await
             .map_err(|e| metadata(e.to_string()))?;
-        Lives { held: Some(intent), intent: Some(intent) }.write(path).map_err(disk)?;
-        catalog.seed(now).await.map_err(|e| metadata(e.to_string()))?;
-        let request = Reinstallation { incarnation: intent, adopted: &BTreeMap::new() };
+        Lives {
+            held: Some(intent),
+            intent: Some(intent),
+        }
+        .write(path)
+        .map_err(disk)?;
+        catalog
+            .seed(now)
+            .await
+            .map_err(|e| metadata(e.to_string()))?;
+        let request = Reinstallation {
+            incarnation: intent,
+            adopted: &BTreeMap::new(),
+        };
         let installed = catalog.install_primaries(&request).await;
         let installed = installed.map_err(|e| metadata(e.to_string()))?;
         let cores = self.cores_config.cores;
         let group = |reign: &hulse_metadata::catalog::Reign| {
             let core = core_of(reign.record.index, cores);
-            (reign.group, Group { term: reign.record.term, core })
+            (
+                reign.group,
+                Group {
+                    term: reign.record.term,
+                    core,
+                },
+            )
         };
         let groups = installed.reigns.iter().map(group).collect();
-        let topics = catalog.list_topics("").await.map_err(|e| metadata(e.to_string()))?;
+        let topics = catalog
+            .list_topics("")
+            .await
+            .map_err(|e| metadata(e.to_string()))?;
         let made = read_made(catalog.store()).await.map_err(metadata)?;
-        Ok(Charge { catalog, topics, groups, made })
+        Ok(Charge {
+            catalog,
+            topics,
+            groups,
+            made,
+        })
     }
 }
 
@@ -279,18 +360,22 @@ async fn until_stopped(stop: &StopSignal) -> Result<(), ServeError> {
 
 fn core_error(error: hulse_runtime::CoreError<String>) -> ServeError {
     match error {
-        hulse_runtime::CoreError::Failed { core, source } => {
-            ServeError::Core { core, reason: source }
-        }
-        hulse_runtime::CoreError::Panicked { core, message } => {
-            ServeError::Core { core, reason: format!("a task panicked: {message}") }
-        }
+        hulse_runtime::CoreError::Failed { core, source } => ServeError::Core {
+            core,
+            reason: source,
+        },
+        hulse_runtime::CoreError::Panicked { core, message } => ServeError::Core {
+            core,
+            reason: format!("a task panicked: {message}"),
+        },
     }
 }
 
-fn preflight(checks: Vec<hulse_runtime::preflight::Check>) -> Result<(), ServeError> {
-    match first_failure(&checks) {
-        Some(check) => Err(ServeError::Preflight { sentence: check.sentence() }),
+fn preflight(checks: &[hulse_runtime::preflight::Check]) -> Result<(), ServeError> {
+    match first_failure(checks) {
+        Some(check) => Err(ServeError::Preflight {
+            sentence: check.sentence(),
+        }),
         None => Ok(()),
     }
 }
@@ -325,7 +410,10 @@ fn bind(config: &ServeConfig, cores: usize) -> Result<Vec<BoundListener>, ServeE
         };
         let address = SocketAddr::new(first.ip(), port);
         let bound = BoundListener::bind(address);
-        listeners.push(bound.map_err(|e| ServeError::Bind { address, source: e.source })?);
+        listeners.push(bound.map_err(|e| ServeError::Bind {
+            address,
+            source: e.source,
+        })?);
     }
     Ok(listeners)
 }

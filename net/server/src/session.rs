@@ -2,13 +2,9 @@
 
 use std::rc::Rc;
 
-use hulse_model::limits::{
-    CONNECTION_INFLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX,
-};
+use hulse_model::limits::{CONNECTION_INFLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use hulse_model::{PartitionId, ProducerName, Status, TopicName};
-use hulse_shard::{
-    AckedMessages, Command, Handled, Refusal, SeekTo, StartFrom, StreamKey,
-};
+use hulse_shard::{AckedMessages, Command, Handled, Refusal, SeekTo, StartFrom, StreamKey};
 use hulse_subscription::SubscriptionKind;
 use hulse_wire::{
     Ack, AckKind, Admin, Frame, FrameError, Hello, OpenProducer, PROTOCOL_VERSION,
@@ -45,7 +41,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(core: Rc<Core>, connection: Rc<Connection>) -> Self {
-        Self { core, connection, acked: Vec::new() }
+        Self {
+            core,
+            connection,
+            acked: Vec::new(),
+        }
     }
 
     /// Takes a frame.
@@ -66,7 +66,10 @@ impl Session {
                 _ => self.violation(stream, correlation, "the first frame must be HELLO"),
             };
         }
-        let to = StreamKey { connection: self.connection.id, stream };
+        let to = StreamKey {
+            connection: self.connection.id,
+            stream,
+        };
         match request {
             Request::Hello(_) => {
                 self.violation(stream, correlation, "HELLO comes once, at the beginning")
@@ -74,7 +77,13 @@ impl Session {
             Request::Ping => self.reply(0, correlation, &Reply::Pong),
             Request::Lookup(lookup) => {
                 let create_missing = lookup.create_missing;
-                self.ask(correlation, Question::Locate { topic: lookup.topic, create_missing })
+                self.ask(
+                    correlation,
+                    Question::Locate {
+                        topic: lookup.topic,
+                        create_missing,
+                    },
+                )
             }
             Request::Admin(admin) => self.ask(correlation, question(admin)),
             Request::OpenProducer(open) => self.open_producer(to, correlation, open),
@@ -101,13 +110,21 @@ impl Session {
     pub(crate) fn break_off(&self, stream: u32, correlation: u64, error: &FrameError) -> Outcome {
         add(&self.core.counters.frames_malformed, 1);
         tracing::debug!(peer = %self.connection.peer, %error, "a connection is closed over a frame");
-        self.refuse(stream, correlation, &Refusal::new(error.status(), error.to_string()));
+        self.refuse(
+            stream,
+            correlation,
+            &Refusal::new(error.status(), error.to_string()),
+        );
         Outcome::Closed
     }
 
     fn violation(&self, stream: u32, correlation: u64, text: &str) -> Outcome {
         add(&self.core.counters.frames_malformed, 1);
-        self.refuse(stream, correlation, &Refusal::new(Status::ProtocolViolation, text));
+        self.refuse(
+            stream,
+            correlation,
+            &Refusal::new(Status::ProtocolViolation, text),
+        );
         Outcome::Closed
     }
 
@@ -118,12 +135,19 @@ impl Session {
                  the client {} to {}",
                 hello.version_min, hello.version_max
             );
-            self.refuse(0, correlation, &Refusal::new(Status::UnsupportedVersion, text));
+            self.refuse(
+                0,
+                correlation,
+                &Refusal::new(Status::UnsupportedVersion, text),
+            );
             return Outcome::Closed;
         };
         let beacons = hello.agreed_beacons();
         let (interval_ms, timeout_ms) = (beacons.interval_ms, beacons.timeout_ms);
-        self.connection.phase.set(Phase::Open { interval_ms, timeout_ms });
+        self.connection.phase.set(Phase::Open {
+            interval_ms,
+            timeout_ms,
+        });
         self.connection.greeted.set(true);
         let greeting = &self.core.counters.greeting;
         greeting.set(greeting.get() - 1);
@@ -145,14 +169,20 @@ impl Session {
             return Outcome::Taken;
         };
         let name = open.name.unwrap_or_else(|| self.made_up_name(to));
-        let command = Command::OpenProducer { name, epoch: open.epoch };
+        let command = Command::OpenProducer {
+            name,
+            epoch: open.epoch,
+        };
         self.handle_on(partition, to, correlation, command)
     }
 
     /// A name for a producer that has none: no other producer has it, nor will have.
     fn made_up_name(&self, to: StreamKey) -> ProducerName {
         let random: u64 = rand::random();
-        let text = format!("{}-{}-{}-{random:016x}", self.core.index, to.connection, to.stream);
+        let text = format!(
+            "{}-{}-{}-{random:016x}",
+            self.core.index, to.connection, to.stream
+        );
         text.parse().expect("digits and dashes make a name")
     }
 
@@ -193,11 +223,19 @@ impl Session {
         }));
         let receipt = correlation != 0;
         let outcome = match (ack.kind, acked.first()) {
-            (AckKind::Cumulative, Some(up_to)) => {
-                self.handle(to, correlation, Command::AckCumulative { up_to: *up_to, receipt })
-            }
+            (AckKind::Cumulative, Some(up_to)) => self.handle(
+                to,
+                correlation,
+                Command::AckCumulative {
+                    up_to: *up_to,
+                    receipt,
+                },
+            ),
             _ => {
-                let command = Command::AckIndividual { messages: &acked, receipt };
+                let command = Command::AckIndividual {
+                    messages: &acked,
+                    receipt,
+                };
                 self.handle(to, correlation, command)
             }
         };
@@ -212,13 +250,21 @@ impl Session {
             hulse_wire::SeekTo::Position(position) => SeekTo::Position(position),
             hulse_wire::SeekTo::Time(ms) => SeekTo::Time(ms),
         };
-        let Some(SubscriptionRef { topic, partition, subscription }) = seek.subscription else {
+        let Some(SubscriptionRef {
+            topic,
+            partition,
+            subscription,
+        }) = seek.subscription
+        else {
             return self.handle(to, correlation, Command::Seek(place));
         };
         let Some(partition) = self.partition(to, correlation, topic, partition) else {
             return Outcome::Taken;
         };
-        let command = Command::SeekSubscription { subscription, to: place };
+        let command = Command::SeekSubscription {
+            subscription,
+            to: place,
+        };
         self.handle_on(partition, to, correlation, command)
     }
 
@@ -238,7 +284,11 @@ impl Session {
                 -1 => format!("{topic} is not on this core; look it up"),
                 _ => format!("partition {number} of {topic} is not on this core; look it up"),
             };
-            self.refuse(to.stream, correlation, &Refusal::new(Status::NotPrimary, text));
+            self.refuse(
+                to.stream,
+                correlation,
+                &Refusal::new(Status::NotPrimary, text),
+            );
         }
         known
     }
@@ -259,8 +309,9 @@ impl Session {
 
     fn handle(&self, to: StreamKey, correlation: u64, command: Command<'_>) -> Outcome {
         let clock = self.core.clocks.now();
-        let handled =
-            self.core.with_shard(|shard, fx| shard.handle(clock, to, correlation, command, fx));
+        let handled = self
+            .core
+            .with_shard(|shard, fx| shard.handle(clock, to, correlation, command, fx));
         match handled {
             Handled::Done => Outcome::Taken,
             Handled::Held => Outcome::Held,
@@ -292,19 +343,33 @@ impl Session {
     }
 
     fn reply(&self, stream: u32, correlation: u64, reply: &Reply<'_>) -> Outcome {
-        let bytes = self.connection.outbox.borrow_mut().reply(stream, correlation, reply);
+        let bytes = self
+            .connection
+            .outbox
+            .borrow_mut()
+            .reply(stream, correlation, reply);
         self.queued(bytes);
         Outcome::Taken
     }
 
     fn refuse(&self, stream: u32, correlation: u64, refusal: &Refusal) {
-        let to = StreamKey { connection: self.connection.id, stream };
-        let bytes = self.connection.outbox.borrow_mut().refuse(to, correlation, refusal);
+        let to = StreamKey {
+            connection: self.connection.id,
+            stream,
+        };
+        let bytes = self
+            .connection
+            .outbox
+            .borrow_mut()
+            .refuse(to, correlation, refusal);
         self.queued(bytes);
     }
 
     fn queued(&self, bytes: usize) {
-        self.core.shard.borrow_mut().queued(self.connection.id, bytes);
+        self.core
+            .shard
+            .borrow_mut()
+            .queued(self.connection.id, bytes);
         self.core.flush(Some(&self.connection));
     }
 }
@@ -325,8 +390,12 @@ fn question(admin: Admin<'_>) -> Question {
         Admin::DeleteTopic { topic } => Question::DeleteTopic { topic },
         Admin::Status => Question::Status,
         Admin::ListSubscriptions { topic } => Question::ListSubscriptions { topic },
-        Admin::DeleteSubscription { topic, subscription } => {
-            Question::DeleteSubscription { topic, subscription }
-        }
+        Admin::DeleteSubscription {
+            topic,
+            subscription,
+        } => Question::DeleteSubscription {
+            topic,
+            subscription,
+        },
     }
 }

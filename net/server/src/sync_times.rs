@@ -28,7 +28,11 @@ impl SyncTimes {
                 seen += **count;
                 total > 0 && seen >= wanted.max(1)
             };
-            counts.iter().enumerate().find(reaches).map_or(0, |(bucket, _)| 1 << bucket)
+            counts
+                .iter()
+                .enumerate()
+                .find(reaches)
+                .map_or(0, |(bucket, _)| 1 << bucket)
         };
         let share = |of_thousand: u64| bound((total * of_thousand).div_ceil(1000));
         [share(500), share(990), share(999), share(1000)]

@@ -6,9 +6,7 @@ use std::rc::Rc;
 
 use futures_lite::future::or;
 use hulse_model::Status;
-use hulse_model::limits::{
-    CONNECTION_OUTPUT_BYTES_MAX, CORE_CONNECTIONS_MAX, CORE_HANDSHAKES_MAX,
-};
+use hulse_model::limits::{CONNECTION_OUTPUT_BYTES_MAX, CORE_CONNECTIONS_MAX, CORE_HANDSHAKES_MAX};
 use hulse_runtime::{ReadHalf, Stream, WriteHalf, spawn, yield_if_needed};
 use hulse_shard::{Refusal, StreamKey};
 use hulse_wire::{MAGIC, Reply, check_opening, decode_frame, decode_hello, needed};
@@ -37,7 +35,11 @@ pub(crate) fn accept(core: &Rc<Core>, stream: Stream) {
         return;
     }
     let id = core.counters.connections_total.get();
-    let connection = Rc::new(Connection::new(id, stream.peer(), core.clocks.monotonic_ms()));
+    let connection = Rc::new(Connection::new(
+        id,
+        stream.peer(),
+        core.clocks.monotonic_ms(),
+    ));
     core.connections.borrow_mut().insert(id, connection.clone());
     add(&core.counters.connections, 1);
     add(&core.counters.greeting, 1);
@@ -151,7 +153,12 @@ struct Input {
 
 impl Input {
     fn new() -> Self {
-        Self { bytes: vec![0; BUFFER_BYTES_MIN], filled: 0, taken: 0, opened: false }
+        Self {
+            bytes: vec![0; BUFFER_BYTES_MIN],
+            filled: 0,
+            taken: 0,
+            opened: false,
+        }
     }
 
     /// Where the next bytes go; never empty.
@@ -165,13 +172,20 @@ impl Input {
         self.bytes.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
         self.taken = 0;
-        let wanted = if self.opened { needed(&self.bytes[..self.filled]) } else { 0 };
+        let wanted = if self.opened {
+            needed(&self.bytes[..self.filled])
+        } else {
+            0
+        };
         let size = self.bytes.len();
         if wanted > size {
             self.bytes.resize(wanted.max(BUFFER_BYTES_MAX), 0);
         } else if full && size < BUFFER_BYTES_MAX {
             self.bytes.resize((size * 4).min(BUFFER_BYTES_MAX), 0);
-        } else if size > BUFFER_BYTES_MAX && wanted <= BUFFER_BYTES_MAX && self.filled <= BUFFER_BYTES_MAX / 2 {
+        } else if size > BUFFER_BYTES_MAX
+            && wanted <= BUFFER_BYTES_MAX
+            && self.filled <= BUFFER_BYTES_MAX / 2
+        {
             // A large frame has passed; the memory it took is not kept.
             self.bytes.truncate(BUFFER_BYTES_MAX);
             self.bytes.shrink_to_fit();
@@ -182,10 +196,13 @@ impl Input {
 /// Sends what is queued until the connection ends and nothing is left.
 async fn write(core: Rc<Core>, connection: Rc<Connection>, mut stream: WriteHalf) {
     loop {
-        let sent = or(async { Some(send_some(&connection, &mut stream).await) }, async {
-            connection.abandoned.raised().await;
-            None
-        });
+        let sent = or(
+            async { Some(send_some(&connection, &mut stream).await) },
+            async {
+                connection.abandoned.raised().await;
+                None
+            },
+        );
         match sent.await {
             Some(Ok(0)) if connection.is_ending() => break,
             Some(Ok(0)) => connection.to_send.notified().await,
@@ -202,7 +219,12 @@ async fn write(core: Rc<Core>, connection: Rc<Connection>, mut stream: WriteHalf
     connection.end(core.clocks.monotonic_ms());
     let _ = stream.shutdown(Shutdown::Both);
     core.shard.borrow_mut().disconnected(connection.id);
-    if core.connections.borrow_mut().remove(&connection.id).is_some() {
+    if core
+        .connections
+        .borrow_mut()
+        .remove(&connection.id)
+        .is_some()
+    {
         let counters = &core.counters;
         counters.connections.set(counters.connections.get() - 1);
         if !connection.greeted.get() {
@@ -240,7 +262,10 @@ pub(crate) fn look_after_connections(core: &Rc<Core>, handshake_timeout_ms: u64)
             Phase::Open { timeout_ms, .. }
                 if since(connection.heard_ms.get()) > timeout_ms.into() =>
             {
-                (Status::PeerSilent, "the client was silent for longer than agreed")
+                (
+                    Status::PeerSilent,
+                    "the client was silent for longer than agreed",
+                )
             }
             Phase::Open { interval_ms, .. }
                 if since(connection.spoken_ms.get()) >= interval_ms.into()
@@ -260,8 +285,14 @@ pub(crate) fn look_after_connections(core: &Rc<Core>, handshake_timeout_ms: u64)
         };
         tracing::debug!(peer = %connection.peer, "{text}");
         add(&core.counters.connections_evicted, 1);
-        let to = StreamKey { connection: connection.id, stream: 0 };
-        connection.outbox.borrow_mut().refuse(to, 0, &Refusal::new(status, text));
+        let to = StreamKey {
+            connection: connection.id,
+            stream: 0,
+        };
+        connection
+            .outbox
+            .borrow_mut()
+            .refuse(to, 0, &Refusal::new(status, text));
         core.shard.borrow_mut().disconnected(connection.id);
         connection.end(now);
     }

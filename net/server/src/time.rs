@@ -12,12 +12,17 @@ pub(crate) struct Clocks {
 
 impl Clocks {
     pub(crate) fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+        }
     }
 
     /// Now, by both clocks.
     pub(crate) fn now(self) -> Clock {
-        Clock { monotonic_ms: self.monotonic_ms(), wall_ms: wall_ms() }
+        Clock {
+            monotonic_ms: self.monotonic_ms(),
+            wall_ms: wall_ms(),
+        }
     }
 
     /// Milliseconds since the process started, by a clock that never goes back.
@@ -28,7 +33,9 @@ impl Clocks {
 
 /// Milliseconds since 1970; 0 before.
 pub(crate) fn wall_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, millis)
 }
 
 /// A duration in milliseconds.

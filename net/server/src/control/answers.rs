@@ -18,7 +18,10 @@ impl Control {
     /// Answers a question.
     pub(crate) async fn answer(&self, question: Question) -> Result<Told, Refused> {
         match question {
-            Question::Locate { topic, create_missing } => self.locate(&topic, create_missing).await,
+            Question::Locate {
+                topic,
+                create_missing,
+            } => self.locate(&topic, create_missing).await,
             Question::CreateTopic(new) => self.create_topic(new).await,
             Question::ListTopics => {
                 let topics = self.catalog.list_topics("").await;
@@ -36,15 +39,18 @@ impl Control {
                 let topic = self.find(&topic).await?;
                 json(&self.list_subscriptions(&topic).await?)
             }
-            Question::DeleteSubscription { topic, subscription } => {
-                self.delete_subscription(&topic, subscription).await
-            }
+            Question::DeleteSubscription {
+                topic,
+                subscription,
+            } => self.delete_subscription(&topic, subscription).await,
         }
     }
 
     async fn find(&self, name: &TopicName) -> Result<TopicRecord, Refused> {
         let view = self.catalog.get_topic(name).await;
-        Ok(view.map_err(|error| (error.status(), error.to_string()))?.topic)
+        Ok(view
+            .map_err(|error| (error.status(), error.to_string()))?
+            .topic)
     }
 
     async fn locate(&self, name: &TopicName, create_missing: bool) -> Result<Told, Refused> {
@@ -66,7 +72,10 @@ impl Control {
                 let core = known.open.get(&partition.id)?.core;
                 Some((partition_number(&view.topic, index), partition.id, core))
             };
-            partitions.filter(|(index, _)| wanted(*index)).filter_map(place).collect::<Vec<_>>()
+            partitions
+                .filter(|(index, _)| wanted(*index))
+                .filter_map(place)
+                .collect::<Vec<_>>()
         });
         let place = |(partition, id, core): (i32, PartitionId, usize)| Place {
             partition,
@@ -74,7 +83,10 @@ impl Control {
             address: self.cores[core].address.clone(),
         };
         let places = placed.into_iter().map(place).collect();
-        Ok(Told::Located { topic: view.topic.name.clone(), places })
+        Ok(Told::Located {
+            topic: view.topic.name.clone(),
+            places,
+        })
     }
 
     async fn create_topic(&self, new: NewTopic) -> Result<Told, Refused> {
@@ -100,7 +112,9 @@ impl Control {
         let deleted = self.catalog.delete_topic(name, wall_ms()).await;
         deleted.map_err(|error| (error.status(), error.to_string()))?;
         self.remove_deleted().await?;
-        json(&TopicList { topics: vec![name.to_string()] })
+        json(&TopicList {
+            topics: vec![name.to_string()],
+        })
     }
 
     /// Removes the files of every partition that has a tombstone, on the core that has it open, or
@@ -116,7 +130,9 @@ impl Control {
         }
         for (core, partitions) in by_core {
             let ids = partitions.clone();
-            let failures = self.order(core, |done| Order::Drop { partitions, done }).await?;
+            let failures = self
+                .order(core, |done| Order::Drop { partitions, done })
+                .await?;
             if let Some(failure) = failures.into_iter().next() {
                 let text = format!("the topic is deleted, its files are not yet: {failure}");
                 return Err((Status::StorageFailed, text));
@@ -124,7 +140,9 @@ impl Control {
             for id in ids {
                 self.known(|known| (known.open.remove(&id), known.failed.remove(&id)));
                 let store = self.catalog.store();
-                forget_made(store, id).await.map_err(|e| (Status::StorageFailed, e))?;
+                forget_made(store, id)
+                    .await
+                    .map_err(|e| (Status::StorageFailed, e))?;
                 let cleared = self.catalog.clear_tombstone(id).await;
                 cleared.map_err(|e| (e.status(), e.to_string()))?;
             }
@@ -143,13 +161,19 @@ impl Control {
         let cores = by_core.len();
         for (core, partitions) in by_core {
             let subscription = subscription.clone();
-            let order = |done| Order::DeleteSubscription { partitions, subscription, done };
+            let order = |done| Order::DeleteSubscription {
+                partitions,
+                subscription,
+                done,
+            };
             if let Err(refusal) = self.order(core, order).await? {
                 refusals.push(refusal);
             }
         }
         // A consumer may have attached to some partitions only: it is enough that one has it.
-        let busy = refusals.iter().find(|(status, _)| *status != Status::SubscriptionNotFound);
+        let busy = refusals
+            .iter()
+            .find(|(status, _)| *status != Status::SubscriptionNotFound);
         match busy.or_else(|| refusals.first().filter(|_| refusals.len() == cores)) {
             Some(refusal) => Err(refusal.clone()),
             None => json(&self.list_subscriptions(&topic).await?),

@@ -24,23 +24,27 @@ impl Control {
     ) -> Result<TopicDescription, Refused> {
         let stats = self.partition_stats(topic).await?;
         let consumers = Consumers::of(stats.values().map(|(_, stats)| stats), topic);
-        let partitions = topic.partitions.iter().enumerate().map(|(index, partition)| {
-            let number = partition_number(topic, index);
-            let shell = PartitionDescription {
-                partition: number,
-                id: partition.id.to_string(),
-                primary: self.info.broker.clone(),
-                regions: topic.regions.clone(),
-                ..PartitionDescription::default()
-            };
-            match stats.get(&partition.id) {
-                Some((core, stats)) => self.describe_partition(shell, *core, stats, &consumers),
-                None => PartitionDescription {
-                    poisoned: Some(self.why_closed(partition.id)),
-                    ..shell
-                },
-            }
-        });
+        let partitions = topic
+            .partitions
+            .iter()
+            .enumerate()
+            .map(|(index, partition)| {
+                let number = partition_number(topic, index);
+                let shell = PartitionDescription {
+                    partition: number,
+                    id: partition.id.to_string(),
+                    primary: self.info.broker.clone(),
+                    regions: topic.regions.clone(),
+                    ..PartitionDescription::default()
+                };
+                match stats.get(&partition.id) {
+                    Some((core, stats)) => self.describe_partition(shell, *core, stats, &consumers),
+                    None => PartitionDescription {
+                        poisoned: Some(self.why_closed(partition.id)),
+                        ..shell
+                    },
+                }
+            });
         Ok(TopicDescription {
             name: topic.name.to_string(),
             id: topic.id.to_string(),
@@ -62,10 +66,15 @@ impl Control {
         topic: &TopicRecord,
     ) -> Result<SubscriptionList, Refused> {
         let partitions = self.describe_topic(topic).await?.partitions;
-        let mut subscriptions: Vec<_> =
-            partitions.into_iter().flat_map(|partition| partition.subscriptions).collect();
+        let mut subscriptions: Vec<_> = partitions
+            .into_iter()
+            .flat_map(|partition| partition.subscriptions)
+            .collect();
         subscriptions.sort_by(|a, b| (&a.name, a.partition).cmp(&(&b.name, b.partition)));
-        Ok(SubscriptionList { topic: topic.name.to_string(), subscriptions })
+        Ok(SubscriptionList {
+            topic: topic.name.to_string(),
+            subscriptions,
+        })
     }
 
     /// Everything about the broker.
@@ -73,9 +82,11 @@ impl Control {
         let topics = self.catalog.list_topics("").await;
         let topics = topics.map_err(|error| (error.status(), error.to_string()))?;
         let counts = self.count().await?;
-        let cores = counts.iter().zip(&self.cores).enumerate().map(|(core, (counts, handle))| {
-            core_status(core, handle.address.clone(), counts)
-        });
+        let cores = counts
+            .iter()
+            .zip(&self.cores)
+            .enumerate()
+            .map(|(core, (counts, handle))| core_status(core, handle.address.clone(), counts));
         Ok(BrokerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: PROTOCOL_VERSION,
@@ -89,7 +100,10 @@ impl Control {
             data_dir: self.info.data.display().to_string(),
             metadata: "embedded".to_owned(),
             topics: topics.len() as u64,
-            partitions: topics.iter().map(|topic| topic.partitions.len() as u64).sum(),
+            partitions: topics
+                .iter()
+                .map(|topic| topic.partitions.len() as u64)
+                .sum(),
             cores: cores.collect(),
         })
     }
@@ -109,7 +123,9 @@ impl Control {
     ) -> Result<BTreeMap<PartitionId, (usize, PartitionStats)>, Refused> {
         let mut all = BTreeMap::new();
         for (core, partitions) in self.by_core(topic) {
-            let described = self.order(core, |done| Order::Describe { partitions, done }).await?;
+            let described = self
+                .order(core, |done| Order::Describe { partitions, done })
+                .await?;
             all.extend(described.into_iter().map(|stats| (stats.id, (core, stats))));
         }
         Ok(all)
@@ -140,14 +156,23 @@ impl Control {
             bytes: stats.bytes,
             segments: stats.segments as u64,
             producers: stats.producers as u64,
-            consumers: stats.subscriptions.iter().map(|s| s.consumers.len() as u64).sum(),
+            consumers: stats
+                .subscriptions
+                .iter()
+                .map(|s| s.consumers.len() as u64)
+                .sum(),
             poisoned: stats.fenced.clone(),
             damaged: stats
                 .damaged
                 .iter()
-                .map(|(first, end)| DamagedRange { first: first.0, end: end.0 })
+                .map(|(first, end)| DamagedRange {
+                    first: first.0,
+                    end: end.0,
+                })
                 .collect(),
-            subscriptions: subscriptions.map(|s| subscription(s, number, consumers)).collect(),
+            subscriptions: subscriptions
+                .map(|s| subscription(s, number, consumers))
+                .collect(),
             ..shell
         }
     }
@@ -164,13 +189,20 @@ impl Consumers {
     fn of<'a>(stats: impl Iterator<Item = &'a PartitionStats>, topic: &TopicRecord) -> Self {
         let mut by_subscription = BTreeMap::new();
         for subscription in stats.flat_map(|stats| &stats.subscriptions) {
-            *by_subscription.entry(subscription.name.clone()).or_default() +=
-                subscription.consumers.len();
+            *by_subscription
+                .entry(subscription.name.clone())
+                .or_default() += subscription.consumers.len();
         }
-        Self { by_subscription, partitions: topic.partitions.len() }
+        Self {
+            by_subscription,
+            partitions: topic.partitions.len(),
+        }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "consumers and partitions are few")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "consumers and partitions are few"
+    )]
     fn factor(&self, subscription: &str) -> f64 {
         let consumers = self.by_subscription.get(subscription).copied().unwrap_or(0);
         consumers as f64 / self.partitions.max(1) as f64
@@ -192,7 +224,9 @@ fn subscription(
         consumers: stats
             .consumers
             .iter()
-            .map(|consumer| ConsumerDescription { name: consumer.name.clone() })
+            .map(|consumer| ConsumerDescription {
+                name: consumer.name.clone(),
+            })
             .collect(),
         partition_factor: consumers.factor(&stats.name),
         blocked: stats.blocked.clone(),
@@ -223,7 +257,13 @@ fn core_status(core: usize, address: String, counts: &CoreCounts) -> CoreStatus 
         acknowledgements: shard.acknowledgements,
         unsynced_bytes: shard.unsynced_bytes,
         output_bytes: shard.output_bytes,
-        syncs: LatencySummary { count: shard.syncs, p50_us, p99_us, p999_us, max_us },
+        syncs: LatencySummary {
+            count: shard.syncs,
+            p50_us,
+            p99_us,
+            p999_us,
+            max_us,
+        },
         stall_max_us: counts.lateness_us,
     }
 }

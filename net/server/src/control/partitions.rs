@@ -35,7 +35,11 @@ fn made_key(partition: PartitionId) -> String {
 
 /// The number by which the protocol names partition `index` of a topic.
 pub(crate) fn partition_number(topic: &TopicRecord, index: usize) -> i32 {
-    if topic.partitioned { i32::try_from(index).unwrap_or(i32::MAX) } else { -1 }
+    if topic.partitioned {
+        i32::try_from(index).unwrap_or(i32::MAX)
+    } else {
+        -1
+    }
 }
 
 /// The specs of every partition of `topics`, by core, and the partitions whose group this broker
@@ -72,8 +76,13 @@ pub(crate) fn specs(
 
 /// Reads which partitions' files have been made.
 pub(crate) async fn read_made(store: &impl Store) -> Result<Vec<PartitionId>, String> {
-    let listed = store.list(MADE_PREFIX).await.map_err(|error| error.to_string())?;
-    let ids = listed.iter().filter_map(|(key, _)| key.strip_prefix(MADE_PREFIX)?.parse().ok());
+    let listed = store
+        .list(MADE_PREFIX)
+        .await
+        .map_err(|error| error.to_string())?;
+    let ids = listed
+        .iter()
+        .filter_map(|(key, _)| key.strip_prefix(MADE_PREFIX)?.parse().ok());
     Ok(ids.collect())
 }
 
@@ -85,7 +94,10 @@ pub(crate) async fn note_made(store: &impl Store, made: &[PartitionId]) -> Resul
             expected: None,
             value: Some(b"{\"version\":1}".to_vec()),
         };
-        match store.compare_and_set_many(chunk.iter().map(swap).collect()).await {
+        match store
+            .compare_and_set_many(chunk.iter().map(swap).collect())
+            .await
+        {
             Ok(ManyOutcome::Applied { .. }) => {}
             // Another task has noted them: those of one topic are always noted together.
             Ok(ManyOutcome::Refused { .. }) => {}
@@ -111,23 +123,35 @@ impl Control {
     /// Sees to it that every partition of a topic is open on its core.
     pub(crate) async fn open_topic(&self, topic: &TopicRecord) -> Result<(), Refused> {
         let missing = |known: &mut Known| {
-            topic.partitions.iter().any(|partition| !known.open.contains_key(&partition.id))
+            topic
+                .partitions
+                .iter()
+                .any(|partition| !known.open.contains_key(&partition.id))
         };
         if !self.known(missing) {
             return Ok(());
         }
         self.learn_groups(topic).await?;
-        let made = read_made(self.catalog.store()).await.map_err(|e| (Status::NotReady, e))?;
+        let made = read_made(self.catalog.store())
+            .await
+            .map_err(|e| (Status::NotReady, e))?;
         let (by_core, orphans) = self.known(|known| {
-            specs(std::slice::from_ref(topic), &known.groups, self.cores.len(), |id| {
-                made.contains(&id)
-            })
+            specs(
+                std::slice::from_ref(topic),
+                &known.groups,
+                self.cores.len(),
+                |id| made.contains(&id),
+            )
         });
         if let Some((partition, name)) = orphans.first() {
             let text = format!("this broker does not serve partition {partition} of {name}");
             return Err((Status::NotPrimary, text));
         }
-        for (core, specs) in by_core.into_iter().enumerate().filter(|(_, specs)| !specs.is_empty()) {
+        for (core, specs) in by_core
+            .into_iter()
+            .enumerate()
+            .filter(|(_, specs)| !specs.is_empty())
+        {
             let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
             let failures = self.order(core, |done| Order::Open { specs, done }).await?;
             self.known(|known| {
@@ -137,7 +161,9 @@ impl Control {
                 }
                 for failure in &failures {
                     known.open.remove(&failure.partition);
-                    known.failed.insert(failure.partition, failure.reason.clone());
+                    known
+                        .failed
+                        .insert(failure.partition, failure.reason.clone());
                 }
             });
             if let Some(failure) = failures.into_iter().next() {
@@ -157,10 +183,22 @@ impl Control {
             if self.known(|known| known.groups.contains_key(&group)) {
                 continue;
             }
-            let found = self.catalog.group(group).await.map_err(|e| (e.status(), e.to_string()))?;
+            let found = self
+                .catalog
+                .group(group)
+                .await
+                .map_err(|e| (e.status(), e.to_string()))?;
             if let Some(record) = found.filter(|record| record.primary == self.info.broker) {
                 let core = core_of(record.index, self.cores.len());
-                self.known(|known| known.groups.insert(group, Group { term: record.term, core }));
+                self.known(|known| {
+                    known.groups.insert(
+                        group,
+                        Group {
+                            term: record.term,
+                            core,
+                        },
+                    )
+                });
             }
         }
         Ok(())
