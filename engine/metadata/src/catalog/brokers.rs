@@ -37,8 +37,7 @@ impl<S: Store> Catalog<S> {
         Ok(found.map(|found| found.record.incarnation))
     }
 
-    /// Registers this broker's new life, by compare-and-set against the last one (replication rule
-    /// 19).
+    /// Registers this broker's new life, by compare-and-set against the last one.
     ///
     /// The caller keeps two pairs on its own disk, the life it held and the one it intends:
     /// 1. Ask [`Catalog::registered`]. When that is the intent on the disk, an earlier start got

@@ -40,7 +40,7 @@ pub struct Installed {
 
 impl<S: Store> Catalog<S> {
     /// Installs this broker in every group that names it as primary: `term` and `ver` + 1, its new
-    /// incarnation, the in-sync set as it was (replication rule 8). Called once per start, after
+    /// incarnation, the in-sync set as it was. Called once per start, after
     /// [`Catalog::register_broker`] and only when the replica is not tainted; groups that already
     /// name the new incarnation were installed by an earlier try of the same start, and keep their
     /// term.
