@@ -99,9 +99,8 @@ impl Admin {
         topic: &str,
         spec: &TopicSpec,
     ) -> Result<TopicDescription, ClientError> {
-        let name = topic_name(topic)?;
         let request = hulse_wire::Admin::CreateTopic(CreateTopic {
-            topic: name.clone(),
+            topic: topic_name(topic)?,
             partitions: spec.partitions,
             replicas: spec.replicas,
             regions: spec.regions.iter().map(String::as_str).collect(),
@@ -109,7 +108,6 @@ impl Admin {
             min_isr: spec.min_isr,
         });
         let outcome = self.ask(Request::Admin(request)).await;
-        self.client.lookup.forget(&name);
         match outcome.answer {
             Ok(answer) => json(&answer),
             // The attempt whose answer was lost has most likely created it.
@@ -144,13 +142,13 @@ impl Admin {
     /// # Errors
     /// See [`Admin`]; `TOPIC_NOT_FOUND`.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), ClientError> {
-        let topic = topic_name(topic)?;
         let request = hulse_wire::Admin::DeleteTopic {
-            topic: topic.clone(),
+            topic: topic_name(topic)?,
         };
-        let outcome = self.ask(Request::Admin(request)).await;
-        self.client.lookup.forget(&topic);
-        done(outcome, Status::TopicNotFound)
+        done(
+            self.ask(Request::Admin(request)).await,
+            Status::TopicNotFound,
+        )
     }
 
     /// Describes the broker.
@@ -205,12 +203,8 @@ impl Admin {
         let topic = topic_name(topic)?;
         let subscription = subscription_name(subscription)?;
         let mut attempts = Attempts::new(self.client.operation_timeout);
-        let mut stale = None;
         loop {
-            match self
-                .try_seek(&topic, &subscription, to, &mut stale, &attempts)
-                .await
-            {
+            match self.try_seek(&topic, &subscription, to, &attempts).await {
                 Ok(()) => return Ok(()),
                 Err(cause) => attempts.pause(cause).await?,
             }
@@ -223,16 +217,14 @@ impl Admin {
         topic: &TopicName,
         subscription: &SubscriptionName,
         to: SeekTo,
-        stale: &mut Option<crate::lookup::Places>,
         attempts: &Attempts,
     ) -> Result<(), ClientError> {
         let deadline = attempts.answer_by(self.client.operation_timeout);
         let client = &self.client;
         let places = client
             .lookup
-            .find(&client.pool, topic, stale.as_ref(), deadline)
+            .ask(&client.pool, topic, false, deadline)
             .await?;
-        *stale = Some(places.clone());
         let mut moved = false;
         for place in places.all() {
             let Some(to) = to.on(place.partition) else {

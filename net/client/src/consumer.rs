@@ -7,6 +7,7 @@ mod inbox;
 mod partition;
 mod received;
 mod shared;
+mod stream;
 mod supervisor;
 mod window;
 

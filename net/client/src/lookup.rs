@@ -56,52 +56,66 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    /// The places of `topic`: remembered ones, or fresh ones when those are `stale`, that is when
-    /// they have just proved wrong. Many that find the same places stale cause one question.
+    /// Asks where `topic` lives; `create` says that it may be created by this.
     ///
     /// # Errors
     /// When no server can be reached, or the topic does not exist and may not be created by use.
-    pub(crate) async fn find(
+    pub(crate) async fn ask(
         &self,
         pool: &Pool,
         topic: &TopicName,
-        stale: Option<&Places>,
+        create: bool,
         deadline: Instant,
     ) -> Result<Places, ClientError> {
-        let turn = {
-            let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
-            match topics.get(topic) {
-                Some(turn) => Arc::clone(turn),
-                None => Arc::clone(topics.entry(topic.clone()).or_default()),
-            }
-        };
+        let turn = self.turn(topic);
         let mut known = turn.lock().await;
-        let oldest = stale.map_or(0, |stale| stale.answer + 1);
-        if let Some(places) = known.as_ref().filter(|places| places.answer >= oldest) {
-            return Ok(places.clone());
-        }
-        let mut places = ask(pool, topic, deadline).await?;
-        places.answer = known
-            .as_ref()
-            .map_or(0, |places| places.answer + 1)
-            .max(oldest);
+        let next = known.as_ref().map_or(0, |places| places.answer + 1);
+        let mut places = ask(pool, topic, create, deadline).await?;
+        places.answer = next;
         Ok(known.insert(places).clone())
     }
 
-    /// Forgets a topic: it was deleted or created.
-    pub(crate) fn forget(&self, topic: &TopicName) {
-        self.topics
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(topic);
+    /// Newer places than the `stale` ones, which have just proved wrong. Many that find the same
+    /// places stale cause one question.
+    ///
+    /// # Errors
+    /// When no server can be reached, or the topic does not exist any more.
+    pub(crate) async fn ask_again(
+        &self,
+        pool: &Pool,
+        topic: &TopicName,
+        stale: &Places,
+        deadline: Instant,
+    ) -> Result<Places, ClientError> {
+        let turn = self.turn(topic);
+        let mut known = turn.lock().await;
+        if let Some(places) = known.as_ref().filter(|places| places.answer > stale.answer) {
+            return Ok(places.clone());
+        }
+        let mut places = ask(pool, topic, false, deadline).await?;
+        places.answer = stale.answer + 1;
+        Ok(known.insert(places).clone())
+    }
+
+    fn turn(&self, topic: &TopicName) -> Arc<TurnMutex<Option<Places>>> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        match topics.get(topic) {
+            Some(turn) => Arc::clone(turn),
+            None => Arc::clone(topics.entry(topic.clone()).or_default()),
+        }
     }
 }
 
-async fn ask(pool: &Pool, topic: &TopicName, deadline: Instant) -> Result<Places, ClientError> {
+async fn ask(
+    pool: &Pool,
+    topic: &TopicName,
+    create: bool,
+    deadline: Instant,
+) -> Result<Places, ClientError> {
     let connection = pool.any().await?;
     let request = LookupRequest {
         topic: topic.clone(),
-        create_missing: true,
+        create_missing: create,
     };
     let answer = connection
         .request(0, &Request::Lookup(request), deadline)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Mutex as TurnMutex;
@@ -16,6 +16,8 @@ type Place = Arc<TurnMutex<Option<Connection>>>;
 /// All connections of one client.
 pub(crate) struct Pool {
     servers: Vec<String>,
+    /// The server that answered last, by its place among them.
+    answered: AtomicUsize,
     greeting: Greeting,
     places: Mutex<HashMap<String, Place>>,
     closed: AtomicBool,
@@ -26,6 +28,7 @@ impl Pool {
     pub(crate) fn new(servers: Vec<String>, greeting: Greeting) -> Self {
         Self {
             servers,
+            answered: AtomicUsize::new(0),
             greeting,
             places: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -61,7 +64,8 @@ impl Pool {
         Ok(connection)
     }
 
-    /// A connection to any of the servers; the ones that are named first are preferred.
+    /// A connection to any of the servers: to the one that answered last, or else to the next in
+    /// their order that does.
     ///
     /// # Errors
     /// When none can be reached: all addresses, with what the last one gave. A server that answers
@@ -69,9 +73,14 @@ impl Pool {
     pub(crate) async fn any(&self) -> Result<Connection, ClientError> {
         let mut refused = None;
         let mut last = Arc::new(io::Error::from(io::ErrorKind::NotConnected));
-        for address in &self.servers {
-            match self.get(address).await {
-                Ok(connection) => return Ok(connection),
+        let first = self.answered.load(Ordering::Relaxed);
+        for step in 0..self.servers.len() {
+            let at = (first + step) % self.servers.len();
+            match self.get(&self.servers[at]).await {
+                Ok(connection) => {
+                    self.answered.store(at, Ordering::Relaxed);
+                    return Ok(connection);
+                }
                 Err(ClientError::Closed) => return Err(ClientError::Closed),
                 Err(ClientError::Unreachable { source, .. }) => last = source,
                 Err(error) => refused = Some(error),

@@ -8,6 +8,7 @@ mod partition;
 mod queue;
 mod route;
 mod shared;
+mod stream;
 mod supervisor;
 
 use std::future::poll_fn;

@@ -137,7 +137,7 @@ impl ConsumerBuilder {
             let deadline = attempts.answer_by(client.operation_timeout);
             match client
                 .lookup
-                .find(&client.pool, &settings.topic, None, deadline)
+                .ask(&client.pool, &settings.topic, true, deadline)
                 .await
             {
                 Ok(places) => break places,

@@ -382,3 +382,205 @@ fn next_message(
         )));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hulse_model::batch::Message;
+    use hulse_model::entry::encode_entry;
+    use hulse_model::{Entry, EntryDraft, PayloadFormat, ProducerId};
+    use proptest::prelude::*;
+
+    const LIMITS: QueueLimits = QueueLimits {
+        messages: 8,
+        bytes: 1 << 20,
+    };
+
+    /// Entry `offset` with `messages` messages, of which `acked` are acknowledged.
+    fn delivery(term: u64, offset: u64, messages: u32, acked: Vec<AckRange>) -> Delivery {
+        let mut payload = Vec::new();
+        for index in 0..messages {
+            let value = format!("{offset}.{index}");
+            let message = Message {
+                key: None,
+                value: value.as_bytes(),
+            };
+            message.encode(&mut payload).unwrap();
+        }
+        let draft = EntryDraft {
+            format: PayloadFormat::Messages,
+            appended_ms: 0,
+            producer: ProducerId(0),
+            sequence: 0,
+            messages,
+            payload: &payload,
+        };
+        let mut bytes = Vec::new();
+        encode_entry(&draft, Term(term), Offset(offset), &mut bytes);
+        let header = Entry::decode(&bytes).unwrap().header;
+        Delivery::new(header, bytes.into(), acked, 0)
+    }
+
+    fn value(message: &Received) -> String {
+        String::from_utf8(message.value().to_vec()).unwrap()
+    }
+
+    /// Takes everything that is there.
+    fn drain(inbox: &mut Inbox) -> Vec<String> {
+        let mut values = Vec::new();
+        while let Taken::Message(message) = inbox.take(&mut Vec::new()) {
+            values.push(value(&message));
+        }
+        values
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Take(usize),
+        Acknowledge(usize),
+        Reconnect,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (1..6_usize).prop_map(Step::Take),
+            2 => (0..40_usize).prop_map(Step::Acknowledge),
+            1 => Just(Step::Reconnect),
+        ]
+    }
+
+    proptest! {
+        /// A broker that sends from the first message that is not acknowledged, as far as permits
+        /// go, and a consumer that loses its stream at any moment.
+        #[test]
+        fn every_message_is_handed_out_once_and_in_order(
+            entries in prop::collection::vec(1..6_u32, 1..12),
+            steps in prop::collection::vec(step(), 0..60),
+        ) {
+            let all: Vec<(u64, u32)> = (0..)
+                .zip(&entries)
+                .flat_map(|(offset, messages)| (0..*messages).map(move |index| (offset, index)))
+                .collect();
+            let mut inbox = Inbox::new(&[-1], LIMITS, true);
+            let mut generation = 1;
+            let mut permits = i64::from(inbox.restart(0, generation));
+            let mut acked = vec![false; all.len()];
+            let mut next_entry = 0;
+            let mut handed = Vec::new();
+            let take_rest = std::iter::repeat_n(Step::Take(5), 100);
+            for step in steps.into_iter().chain(take_rest) {
+                while permits > 0 && next_entry < entries.len() {
+                    let offset = next_entry as u64;
+                    next_entry += 1;
+                    let ranges: Vec<_> = (0..)
+                        .zip(&all)
+                        .filter(|(at, (of, _))| *of == offset && acked[*at])
+                        .map(|(_, (of, index))| AckRange::message(Offset(*of), *index))
+                        .collect();
+                    let open = entries[next_entry - 1] as usize - ranges.len();
+                    if open > 0 {
+                        permits -= open as i64;
+                        let sent = delivery(1, offset, entries[next_entry - 1], ranges);
+                        inbox.arrived(0, generation, sent);
+                        permits += inbox.grant(0).map_or(0, |grant| i64::from(grant.permits));
+                    }
+                }
+                match step {
+                    Step::Take(count) => {
+                        for _ in 0..count {
+                            let mut grants = Vec::new();
+                            if let Taken::Message(message) = inbox.take(&mut grants) {
+                                handed.push(value(&message));
+                            }
+                            for grant in grants {
+                                prop_assert_eq!(grant.generation, generation);
+                                permits += i64::from(grant.permits);
+                            }
+                        }
+                    }
+                    Step::Acknowledge(at) => {
+                        // Only what was handed out can be acknowledged.
+                        if at < handed.len() {
+                            acked[at] = true;
+                        }
+                    }
+                    Step::Reconnect => {
+                        generation += 1;
+                        permits = i64::from(inbox.restart(0, generation));
+                        next_entry = 0;
+                    }
+                }
+            }
+            let expected: Vec<_> =
+                all.iter().map(|(offset, index)| format!("{offset}.{index}")).collect();
+            prop_assert_eq!(handed, expected);
+        }
+    }
+
+    #[test]
+    fn what_comes_over_an_earlier_stream_or_during_a_move_is_dropped() {
+        let mut inbox = Inbox::new(&[-1], LIMITS, true);
+        inbox.restart(0, 1);
+        inbox.restart(0, 2);
+        assert!(!inbox.arrived(0, 1, delivery(1, 0, 1, Vec::new())));
+        assert!(inbox.arrived(0, 2, delivery(1, 0, 1, Vec::new())));
+        inbox.moving(0);
+        assert!(!inbox.arrived(0, 2, delivery(1, 1, 1, Vec::new())));
+        inbox.moved(0);
+        assert!(inbox.arrived(0, 2, delivery(1, 7, 1, Vec::new())));
+        assert_eq!(drain(&mut inbox), ["7.0"]);
+    }
+
+    #[test]
+    fn after_a_move_what_was_seen_comes_again() {
+        let mut inbox = Inbox::new(&[-1], LIMITS, true);
+        inbox.restart(0, 1);
+        inbox.arrived(0, 1, delivery(1, 5, 2, Vec::new()));
+        assert_eq!(drain(&mut inbox), ["5.0", "5.1"]);
+        assert!(!inbox.arrived(0, 1, delivery(1, 5, 2, Vec::new())), "seen");
+        assert!(
+            inbox.arrived(0, 1, delivery(2, 5, 2, Vec::new())),
+            "of a later term"
+        );
+        inbox.moving(0);
+        inbox.moved(0);
+        inbox.arrived(0, 1, delivery(1, 5, 2, Vec::new()));
+        assert_eq!(drain(&mut inbox), ["5.0", "5.1"]);
+    }
+
+    #[test]
+    fn a_partition_that_stopped_says_so_until_it_is_moved_and_gets_no_permits() {
+        let mut inbox = Inbox::new(&[0, 1], LIMITS, true);
+        assert_eq!(inbox.restart(0, 1), 8);
+        inbox.restart(1, 1);
+        inbox.arrived(0, 1, delivery(1, 0, 1, Vec::new()));
+        inbox.stop(0, ClientError::Closed);
+        assert_eq!(
+            drain(&mut inbox),
+            ["0.0"],
+            "what came before goes first; then the error"
+        );
+        assert!(
+            matches!(inbox.take(&mut Vec::new()), Taken::Nothing),
+            "the other may go on"
+        );
+        assert_eq!(inbox.restart(0, 2), 0);
+        inbox.stop(1, ClientError::Closed);
+        for _ in 0..3 {
+            assert!(
+                matches!(inbox.take(&mut Vec::new()), Taken::Error(_)),
+                "nothing can come"
+            );
+        }
+        inbox.moved(0);
+        assert_eq!(
+            inbox.grant(0),
+            Some(Grant {
+                lane: 0,
+                generation: 2,
+                permits: 8
+            })
+        );
+        assert!(matches!(inbox.take(&mut Vec::new()), Taken::Nothing));
+    }
+}

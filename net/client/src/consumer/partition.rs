@@ -3,18 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use hulse_model::{Entry, PayloadFormat, Status, SubscriptionName, TopicName};
+use hulse_model::{SubscriptionName, TopicName};
 use hulse_wire::{
-    Ack, AckRange, Deliver, ErrorReply, Permits, Reply, Request, Seek, SeekTo, StartFrom,
-    Subscribed, SubscriptionType,
+    AckRange, Permits, Request, Seek, SeekTo, StartFrom, Subscribed, SubscriptionType,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::client::ClientShared;
-use crate::connection::{IncomingFrame, StreamHandler, StreamSlot};
+use crate::connection::{StreamHandler, StreamSlot};
 use crate::consumer::acks::{AckQueue, AckReceipt};
-use crate::consumer::inbox::{Delivery, Grant};
+use crate::consumer::inbox::Grant;
 use crate::consumer::shared::SharedInbox;
 use crate::error::ClientError;
 use crate::lookup::Places;
@@ -55,33 +54,33 @@ pub(crate) struct PartitionConsumer {
 pub(super) struct State {
     /// Tells the present stream from earlier ones.
     pub(super) generation: u64,
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     /// Why there is no link; for the supervisor.
     pub(super) lost: Option<ClientError>,
     /// The latest reason for which there is no link.
     pub(super) last_cause: Option<ClientError>,
-    pub(super) places: Option<Places>,
+    pub(super) places: Places,
     /// What the broker said at the first subscription.
-    marks: Option<Subscribed>,
-    acks: AckQueue,
+    pub(super) marks: Option<Subscribed>,
+    pub(super) acks: AckQueue,
     /// The writer has been told that there are acknowledgements.
-    marked: bool,
+    pub(super) marked: bool,
     /// Permits that came up before the link was there.
-    owed_permits: u32,
-    seek: Option<PendingSeek>,
-    failed: Option<ClientError>,
+    pub(super) owed_permits: u32,
+    pub(super) seek: Option<PendingSeek>,
+    pub(super) failed: Option<ClientError>,
     /// When the supervisor will look by itself.
-    armed: Option<Instant>,
+    pub(super) armed: Option<Instant>,
 }
 
-struct Link {
-    slot: StreamSlot,
-    handler: Arc<dyn StreamHandler>,
+pub(super) struct Link {
+    pub(super) slot: StreamSlot,
+    pub(super) handler: Arc<dyn StreamHandler>,
 }
 
-struct PendingSeek {
-    correlation: u64,
-    done: oneshot::Sender<Result<(), ClientError>>,
+pub(super) struct PendingSeek {
+    pub(super) correlation: u64,
+    pub(super) done: oneshot::Sender<Result<(), ClientError>>,
 }
 
 /// What the supervisor finds when it looks.
@@ -108,7 +107,7 @@ impl PartitionConsumer {
             link: None,
             lost: None,
             last_cause: None,
-            places: Some(places),
+            places,
             marks: None,
             acks: AckQueue::default(),
             marked: false,
@@ -143,7 +142,7 @@ impl PartitionConsumer {
         state.generation += 1;
         state.owed_permits = 0;
         state.lost = None;
-        state.places = Some(places);
+        state.places = places;
         (
             state.generation,
             self.inbox.lock().restart(self.lane, state.generation),
@@ -236,7 +235,7 @@ impl PartitionConsumer {
     }
 
     /// Has the writer ask for the acknowledgements before its next write.
-    fn mark(&self, state: &mut State) {
+    pub(super) fn mark(&self, state: &mut State) {
         let State {
             link: Some(link),
             marked,
@@ -378,220 +377,15 @@ impl PartitionConsumer {
         let state = self.state();
         state.failed.clone().or_else(|| state.last_cause.clone())
     }
-
-    fn on_delivery(
-        &self,
-        generation: u64,
-        deliver: &Deliver<'_>,
-        entry: Bytes,
-    ) -> Result<(), String> {
-        let header = match Entry::decode(deliver.entry) {
-            Ok(decoded) if decoded.header.format == PayloadFormat::Messages => decoded.header,
-            Ok(_) => return Err("a record was delivered as an entry".to_owned()),
-            Err(error) => return Err(format!("a delivered entry is damaged: {error}")),
-        };
-        let acked = deliver.acked.iter().collect();
-        let delivery = Delivery::new(header, entry, acked, deliver.redelivery_count);
-        let (kept, grant) = {
-            let mut inbox = self.inbox.lock();
-            (
-                inbox.arrived(self.lane, generation, delivery),
-                inbox.grant(self.lane),
-            )
-        };
-        if kept {
-            self.inbox.notify();
-        }
-        if let Some(grant) = grant {
-            self.grant(grant);
-        }
-        Ok(())
-    }
-
-    fn on_seek_done(&self, state: &mut State) -> Option<Grant> {
-        let seek = state.seek.take()?;
-        let mut inbox = self.inbox.lock();
-        inbox.moved(self.lane);
-        let grant = inbox.grant(self.lane);
-        drop(inbox);
-        // A caller that has just given up is no reason for anything.
-        let _ = seek.done.send(Ok(()));
-        grant
-    }
-
-    /// The broker has ended the stream.
-    fn on_stream_end(&self, error: &ErrorReply<'_>) {
-        let mut state = self.state();
-        if let Some(link) = state.link.take() {
-            link.slot.ended_by_broker();
-        }
-        if error.status == Status::DataCorrupted {
-            let damage = ClientError::DataCorrupted {
-                partition: self.partition,
-                first: error.first_offset,
-                end: error.end_offset,
-                message: error.message.to_owned(),
-            };
-            // The stream is opened again without permits: what was received can still be
-            // acknowledged, and the application says where to go on.
-            self.inbox.lock().stop(self.lane, damage.clone());
-            self.inbox.notify();
-            state.lose(damage);
-            self.wake.notify_one();
-            return;
-        }
-        let cause = ClientError::refused(error);
-        if cause.is_retryable() {
-            state.lose(cause);
-            self.wake.notify_one();
-        } else {
-            drop(state);
-            self.fail(&cause);
-        }
-    }
-
-    /// An acknowledgement or a seek was refused.
-    fn on_refusal(&self, state: &mut State, correlation: u64, error: &ErrorReply<'_>) {
-        let cause = ClientError::refused(error);
-        if state
-            .seek
-            .as_ref()
-            .is_some_and(|seek| seek.correlation == correlation)
-        {
-            if let Some(seek) = state.seek.take() {
-                // As above.
-                let _ = seek.done.send(Err(cause.clone()));
-            }
-            // What came meanwhile was dropped, so it has to come again.
-            state.lose(cause);
-            self.wake.notify_one();
-        } else if cause.is_retryable() {
-            state.lose(cause);
-            self.wake.notify_one();
-        } else if let Some(receipt) = state.acks.refused(correlation) {
-            receipt.complete(Err(cause));
-        }
-    }
 }
 
 impl State {
     /// The link is of no use any more.
-    fn lose(&mut self, cause: ClientError) {
+    pub(super) fn lose(&mut self, cause: ClientError) {
         self.link = None;
         self.seek = None;
         self.acks.rewind();
         self.last_cause = Some(cause.clone());
         self.lost = Some(cause);
-    }
-}
-
-/// The handler of one stream of a partition's consumer. What comes from a stream that is not the
-/// present one is not looked at.
-pub(super) struct ConsumerStream {
-    pub(super) owner: Arc<PartitionConsumer>,
-    pub(super) generation: u64,
-}
-
-impl StreamHandler for ConsumerStream {
-    fn on_frame(&self, frame: &IncomingFrame) -> Result<(), String> {
-        let owner = &self.owner;
-        let reply = frame.reply().map_err(|error| error.to_string())?;
-        if let Reply::Deliver(deliver) = &reply {
-            let delivered = owner.on_delivery(self.generation, deliver, frame.payload());
-            return delivered.inspect_err(|what| {
-                let error = ClientError::corrupt(&self.address(), &what);
-                owner.inbox.lock().trouble(owner.lane, error);
-                owner.inbox.notify();
-            });
-        }
-        let mut state = owner.state();
-        if state.generation != self.generation {
-            return Ok(());
-        }
-        let correlation = frame.correlation();
-        match reply {
-            Reply::Acked => {
-                let receipt = state.acks.confirmed(correlation);
-                owner.mark(&mut state);
-                drop(state);
-                if let Some(receipt) = receipt {
-                    receipt.complete(Ok(()));
-                }
-            }
-            Reply::Done
-                if state
-                    .seek
-                    .as_ref()
-                    .is_some_and(|s| s.correlation == correlation) =>
-            {
-                let grant = owner.on_seek_done(&mut state);
-                drop(state);
-                if let Some(grant) = grant {
-                    owner.grant(grant);
-                }
-            }
-            Reply::Error(error) if correlation == 0 => {
-                drop(state);
-                owner.on_stream_end(&error);
-            }
-            Reply::Error(error) => owner.on_refusal(&mut state, correlation, &error),
-            // The answer to a request that nobody waits for any more.
-            _ if correlation > 0 => {}
-            _ => return Err(format!("{} on a consumer's stream", frame.kind())),
-        }
-        Ok(())
-    }
-
-    fn on_lost(&self, cause: &ClientError) {
-        let mut state = self.owner.state();
-        if state.generation == self.generation && state.link.is_some() {
-            state.lose(cause.clone());
-            self.owner.wake.notify_one();
-        }
-    }
-
-    fn write_pending(&self) {
-        let mut guard = self.owner.state();
-        let state = &mut *guard;
-        if state.generation != self.generation {
-            return;
-        }
-        state.marked = false;
-        let State {
-            link: Some(link),
-            acks,
-            ..
-        } = state
-        else {
-            return;
-        };
-        let connection = link.slot.connection();
-        let failure = loop {
-            let Some((correlation, frame)) = acks.next(|| connection.correlation()) else {
-                return;
-            };
-            let ack = Ack {
-                kind: frame.kind,
-                ranges: frame.ranges[..].into(),
-            };
-            if let Err(error) = link
-                .slot
-                .send(correlation, &Request::Ack(ack), &Bytes::new())
-            {
-                break error;
-            }
-        };
-        state.lose(failure);
-        self.owner.wake.notify_one();
-    }
-}
-
-impl ConsumerStream {
-    fn address(&self) -> String {
-        let state = self.owner.state();
-        state
-            .link
-            .as_ref()
-            .map_or_else(String::new, |it| it.slot.connection().address().to_owned())
     }
 }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::attempts::Attempts;
 use crate::connection::StreamHandler;
-use crate::consumer::partition::{ConsumerStream, PartitionConsumer, Watch};
+use crate::consumer::partition::{PartitionConsumer, Watch};
+use crate::consumer::stream::ConsumerStream;
 use crate::error::ClientError;
 
 /// Keeps a consumer that has subscribed once going, until it fails or is closed.
@@ -88,16 +89,14 @@ async fn open_once(
     let client = &consumer.client;
     let settings = &consumer.settings;
     let deadline = attempts.answer_by(client.operation_timeout);
-    let known = consumer.state().places.clone();
-    let places = match known {
-        Some(places) if !stale => places,
-        known => {
-            client
-                .lookup
-                .find(&client.pool, &settings.topic, known.as_ref(), deadline)
-                .await?
-        }
-    };
+    let mut places = consumer.state().places.clone();
+    if stale {
+        let topic = &consumer.settings.topic;
+        places = client
+            .lookup
+            .ask_again(&client.pool, topic, &places, deadline)
+            .await?;
+    }
     let address = places.address(consumer.partition).ok_or_else(|| {
         ClientError::invalid(format!(
             "the topic has no partition {} any more",

@@ -131,7 +131,7 @@ impl ProducerBuilder {
             let deadline = attempts.answer_by(client.operation_timeout);
             match client
                 .lookup
-                .find(&client.pool, &settings.topic, None, deadline)
+                .ask(&client.pool, &settings.topic, true, deadline)
                 .await
             {
                 Ok(places) => break places,

@@ -3,19 +3,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hulse_model::limits::PRODUCER_RECENT_IDS;
-use hulse_model::{ProducerName, Status, TopicName};
-use hulse_wire::{ErrorReply, Produce, ProducerOpened, Receipt, Reply, Request};
+use hulse_model::{ProducerName, TopicName};
+use hulse_wire::{Produce, ProducerOpened, Request};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::client::ClientShared;
-use crate::connection::{IncomingFrame, StreamHandler, StreamSlot};
+use crate::connection::StreamSlot;
 use crate::error::ClientError;
 use crate::lookup::Places;
 use crate::message::Message;
 use crate::producer::batcher::{BatchLimits, Batcher, SealedBatch};
 use crate::producer::handle::{BatchReceipt, SendHandle, Stored};
-use crate::producer::queue::{ResendQueue, Settled};
+use crate::producer::queue::ResendQueue;
 use crate::producer::shared::ProducerShared;
 
 /// What came of a message that was pushed.
@@ -41,7 +41,7 @@ pub(crate) struct PartitionProducer {
     pub(super) client: Arc<ClientShared>,
     pub(super) settings: Settings,
     pub(super) partition: i32,
-    shared: Arc<ProducerShared>,
+    pub(super) shared: Arc<ProducerShared>,
     state: Mutex<State>,
     /// Wakes the supervisor.
     pub(super) wake: Notify,
@@ -53,46 +53,46 @@ pub(super) struct State {
     /// state what they were given, so that a producer that came later is not pushed out.
     pub(super) epoch: Option<u64>,
     /// The highest sequence number stored when the producer was first opened.
-    last_sequence: Option<u64>,
+    pub(super) last_sequence: Option<u64>,
     /// Present from the first opening on.
-    batcher: Option<Batcher>,
-    queue: ResendQueue,
+    pub(super) batcher: Option<Batcher>,
+    pub(super) queue: ResendQueue,
     /// Tells the present stream from earlier ones.
     pub(super) generation: u64,
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     /// Why there is no link; for the supervisor.
     pub(super) lost: Option<ClientError>,
     /// Why it cannot go on; for the supervisor.
-    doomed: Option<ClientError>,
+    pub(super) doomed: Option<ClientError>,
     /// The latest reason for which an opening failed.
     pub(super) last_cause: Option<ClientError>,
-    pub(super) places: Option<Places>,
-    failed: Option<ClientError>,
+    pub(super) places: Places,
+    pub(super) failed: Option<ClientError>,
     /// When the supervisor will look at the batches by itself.
-    armed: Option<Instant>,
+    pub(super) armed: Option<Instant>,
 }
 
-struct Link {
-    slot: StreamSlot,
-    in_flight_max: usize,
+pub(super) struct Link {
+    pub(super) slot: StreamSlot,
+    pub(super) in_flight_max: usize,
 }
 
 /// What is to be done once the state is unlocked.
 #[derive(Default)]
-struct Outcomes {
+pub(super) struct Outcomes {
     ended: Vec<(Arc<BatchReceipt>, Result<Stored, ClientError>)>,
     messages: usize,
     bytes: usize,
 }
 
 impl Outcomes {
-    fn add(&mut self, batch: SealedBatch, outcome: Result<Stored, ClientError>) {
+    pub(super) fn add(&mut self, batch: SealedBatch, outcome: Result<Stored, ClientError>) {
         self.messages += batch.messages as usize;
         self.bytes += batch.payload.len();
         self.ended.push((batch.receipt, outcome));
     }
 
-    fn publish(self, shared: &ProducerShared) {
+    pub(super) fn publish(self, shared: &ProducerShared) {
         if self.messages > 0 {
             shared.budget.give_back(self.messages, self.bytes);
         }
@@ -122,7 +122,7 @@ impl PartitionProducer {
             lost: None,
             doomed: None,
             last_cause: None,
-            places: Some(places),
+            places,
             failed: None,
             armed: None,
         };
@@ -204,7 +204,7 @@ impl PartitionProducer {
     }
 
     /// Sends what may be sent; the open batch too when nothing else is on the way.
-    fn pump(&self, state: &mut State) {
+    pub(super) fn pump(&self, state: &mut State) {
         let State {
             link: Some(link),
             queue,
@@ -238,7 +238,7 @@ impl PartitionProducer {
     }
 
     /// Sees to it that the supervisor looks at the batches in time.
-    fn arm(&self, state: &mut State) {
+    pub(super) fn arm(&self, state: &mut State) {
         let Some(next) = self.next_deadline(state) else {
             return;
         };
@@ -384,78 +384,6 @@ impl PartitionProducer {
     pub(crate) fn unlink(&self) -> Option<StreamSlot> {
         self.state().link.take().map(|link| link.slot)
     }
-
-    fn on_receipts(
-        &self,
-        state: &mut State,
-        receipts: impl Iterator<Item = Receipt>,
-        outcomes: &mut Outcomes,
-    ) -> Result<(), String> {
-        for receipt in receipts {
-            match state.queue.settle(receipt.sequence, receipt.messages) {
-                Settled::Batch(batch) => outcomes.add(batch, Ok(stored(&receipt))),
-                Settled::Stale => {}
-                Settled::Unknown => {
-                    let sequence = receipt.sequence;
-                    return Err(format!(
-                        "a receipt for sequence {sequence}, which was not sent"
-                    ));
-                }
-            }
-        }
-        self.pump(state);
-        self.arm(state);
-        Ok(())
-    }
-
-    /// A batch was refused. An error when the producer cannot go on.
-    fn on_refusal(
-        &self,
-        state: &mut State,
-        error: &ErrorReply<'_>,
-        outcomes: &mut Outcomes,
-    ) -> Result<(), ClientError> {
-        let cause = ClientError::refused(error);
-        if cause.is_retryable() {
-            // What follows the batch is refused too, since it would leave a gap: everything is
-            // sent again over a new stream.
-            state.lose(cause);
-            self.wake.notify_one();
-            return Ok(());
-        }
-        let over = error.status == Status::ProducerFenced || error.status == Status::SequenceGap;
-        if over || error.appended {
-            return Err(cause);
-        }
-        let Settled::Batch(batch) = state.queue.settle(error.sequence, error.messages) else {
-            return Err(cause);
-        };
-        // The batch is certainly not stored, so its numbers may be left out.
-        if !state.queue.skip_before(batch.sequence)
-            && let Some(batcher) = &mut state.batcher
-        {
-            batcher.skip();
-        }
-        outcomes.add(batch, Err(cause.clone()));
-        if state.queue.has_sent() {
-            // The batches behind it went out without that word, and are refused for the gap.
-            state.lose(cause);
-            self.wake.notify_one();
-        } else {
-            self.pump(state);
-            self.arm(state);
-        }
-        Ok(())
-    }
-}
-
-fn stored(receipt: &Receipt) -> Stored {
-    let (term, offset) = receipt.id.unwrap_or_default();
-    Stored {
-        term,
-        offset,
-        id_known: receipt.id.is_some(),
-    }
 }
 
 /// What the supervisor finds when it looks.
@@ -472,70 +400,10 @@ pub(super) enum Watch {
 
 impl State {
     /// The link is of no use any more.
-    fn lose(&mut self, cause: ClientError) {
+    pub(super) fn lose(&mut self, cause: ClientError) {
         self.link = None;
         self.queue.rewind();
         self.last_cause = Some(cause.clone());
         self.lost = Some(cause);
     }
-}
-
-/// The handler of one stream of a partition's producer. What comes from a stream that is not the
-/// present one is not looked at.
-pub(super) struct ProducerStream {
-    pub(super) owner: Arc<PartitionProducer>,
-    pub(super) generation: u64,
-}
-
-impl StreamHandler for ProducerStream {
-    fn on_frame(&self, frame: &IncomingFrame) -> Result<(), String> {
-        let owner = &self.owner;
-        let reply = frame.reply().map_err(|error| error.to_string())?;
-        let mut outcomes = Outcomes::default();
-        let mut guard = owner.state();
-        let ends = matches!(reply, Reply::Error(_)) && frame.correlation() == 0;
-        if guard.generation != self.generation || (guard.link.is_none() && !ends) {
-            return Ok(());
-        }
-        let mut over = None;
-        match reply {
-            Reply::Receipts(list) => {
-                owner.on_receipts(&mut guard, list.receipts.iter(), &mut outcomes)?;
-            }
-            Reply::Error(error) if frame.correlation() == 0 => {
-                let cause = ClientError::refused(&error);
-                if let Some(link) = guard.link.take() {
-                    link.slot.ended_by_broker();
-                }
-                if cause.is_retryable() {
-                    guard.lose(cause);
-                    owner.wake.notify_one();
-                } else {
-                    over = Some(cause);
-                }
-            }
-            Reply::Error(error) => {
-                over = owner.on_refusal(&mut guard, &error, &mut outcomes).err();
-            }
-            // The answer to a request that nobody waits for any more.
-            _ if frame.correlation() > 0 => {}
-            _ => return Err(format!("{} on a producer's stream", frame.kind())),
-        }
-        drop(guard);
-        outcomes.publish(&owner.shared);
-        if let Some(cause) = over {
-            owner.fail(cause);
-        }
-        Ok(())
-    }
-
-    fn on_lost(&self, cause: &ClientError) {
-        let mut state = self.owner.state();
-        if state.generation == self.generation && state.link.is_some() {
-            state.lose(cause.clone());
-            self.owner.wake.notify_one();
-        }
-    }
-
-    fn write_pending(&self) {}
 }

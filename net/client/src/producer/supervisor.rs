@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::attempts::Attempts;
 use crate::error::ClientError;
-use crate::producer::partition::{PartitionProducer, ProducerStream, Watch};
+use crate::producer::partition::{PartitionProducer, Watch};
+use crate::producer::stream::ProducerStream;
 
 /// Keeps a producer that has been opened once going, until it fails or is closed.
 pub(super) async fn supervise(producer: Arc<PartitionProducer>) {
@@ -105,17 +106,14 @@ async fn open_once(
 ) -> Result<(), ClientError> {
     let client = &producer.client;
     let deadline = attempts.answer_by(client.operation_timeout);
-    let known = producer.state().places.clone();
-    let places = match known {
-        Some(places) if !stale => places,
-        known => {
-            let topic = &producer.settings.topic;
-            client
-                .lookup
-                .find(&client.pool, topic, known.as_ref(), deadline)
-                .await?
-        }
-    };
+    let mut places = producer.state().places.clone();
+    if stale {
+        let topic = &producer.settings.topic;
+        places = client
+            .lookup
+            .ask_again(&client.pool, topic, &places, deadline)
+            .await?;
+    }
     let address = places.address(producer.partition).ok_or_else(|| {
         ClientError::invalid(format!(
             "the topic has no partition {} any more",
@@ -133,7 +131,7 @@ async fn open_once(
             name: state.name.clone(),
             epoch: state.epoch,
         });
-        state.places = Some(places);
+        state.places = places;
         (state.generation, request)
     };
     let handler = ProducerStream {
