@@ -170,7 +170,7 @@ fn change(disk: &SimDisk, input: &mut Input<'_>) {
             5 => {
                 let base = u64::from_le_bytes(input.long());
                 let log = LogKind::ALL[at % 2];
-                let end = if at % 3 == 0 { ".new" } else { "" };
+                let end = if at.is_multiple_of(3) { ".new" } else { "" };
                 let name = format!("{dir}/{}-{base:020}.seg{end}", log.name());
                 disk.set_content(&name, &bytes);
                 continue;
