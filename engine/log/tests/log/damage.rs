@@ -60,7 +60,7 @@ fn a_flipped_bit_in_a_durable_record_costs_that_entry_alone() {
             };
             assert_eq!(damaged.reason, reason, "byte {byte}");
             assert_eq!(report.entries.torn_tail, None);
-            assert_eq!(store.entries.damaged(), [damaged.clone()]);
+            assert_eq!(store.entries.damaged(), std::slice::from_ref(damaged));
 
             let held = read_all(&mut store.entries);
             assert_eq!(held.damaged, [range]);

@@ -1,6 +1,7 @@
 //! The log from outside, on simulated and real disks.
 //!
 //! Every random test prints its seed; `HULSE_SEED` replays one.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bed;
 mod crash;
