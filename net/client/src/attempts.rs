@@ -13,6 +13,8 @@ pub(crate) struct Attempts {
     started: Instant,
     deadline: Option<Instant>,
     backoff: Backoff,
+    /// The last cause that says more than that there was no answer.
+    telling: Option<ClientError>,
 }
 
 impl Attempts {
@@ -24,6 +26,7 @@ impl Attempts {
             started,
             deadline,
             backoff: Backoff::new(rand::random()),
+            telling: None,
         }
     }
 
@@ -33,6 +36,7 @@ impl Attempts {
             started: Instant::now(),
             deadline: None,
             backoff: Backoff::new(rand::random()),
+            telling: None,
         }
     }
 
@@ -47,7 +51,8 @@ impl Attempts {
     /// Waits before the next attempt, after `cause` ended the last.
     ///
     /// # Errors
-    /// `cause` itself, when trying again is of no use or the time is over.
+    /// `cause` itself, when trying again is of no use or the time is over. The last attempt may
+    /// end for nothing but the end of the time: then the cause of the one before.
     pub(crate) async fn pause(&mut self, cause: ClientError) -> Result<(), ClientError> {
         if !cause.is_retryable() {
             return Err(cause);
@@ -55,8 +60,12 @@ impl Attempts {
         let now = Instant::now();
         let pause = self.backoff.pause(now.duration_since(self.started));
         let next = now + pause.max(cause.retry_after());
+        let silent = matches!(cause, ClientError::Timeout { .. });
         if self.deadline.is_some_and(|deadline| next >= deadline) {
-            return Err(cause);
+            return Err(self.telling.take().filter(|_| silent).unwrap_or(cause));
+        }
+        if !silent {
+            self.telling = Some(cause);
         }
         sleep_until(next).await;
         Ok(())
@@ -66,6 +75,8 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hulse_model::Status;
+    use hulse_wire::ErrorReply;
 
     fn timed_out() -> ClientError {
         ClientError::Timeout {
@@ -88,6 +99,19 @@ mod tests {
         let elapsed = started.elapsed();
         assert!(elapsed <= Duration::from_secs(30) && elapsed > Duration::from_secs(29));
         assert!(count > 60 && count < 200, "{count} attempts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cause_that_tells_more_is_not_forgotten_for_the_last_silence() {
+        let mut attempts = Attempts::new(Duration::from_secs(1));
+        let refusal = ErrorReply::new(Status::ConsumerBusy, "taken");
+        attempts
+            .pause(ClientError::refused(&refusal))
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let last = attempts.pause(timed_out()).await.unwrap_err();
+        assert_eq!(last.status(), Some(Status::ConsumerBusy));
     }
 
     #[tokio::test(start_paused = true)]
