@@ -103,7 +103,8 @@ impl<D: Disk> Shard<D> {
         if self.partitions.contains_key(&id) {
             return Ok(Recovered::default());
         }
-        let (mut partition, recovered) = Partition::open(&self.disk, spec, clock).map_err(Box::new)?;
+        let (mut partition, recovered) =
+            Partition::open(&self.disk, spec, clock).map_err(Box::new)?;
         partition.want_segments(fx);
         self.partitions.insert(id, partition);
         Ok(recovered)
