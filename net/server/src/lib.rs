@@ -1,6 +1,6 @@
 //! The broker as a process: its sockets, its cores, its control thread.
 //!
-//! [`serve`] takes a data directory and the ports, recovers what is there, and serves until it is
+//! [`serve()`] takes a data directory and the ports, recovers what is there, and serves until it is
 //! told to stop. What a core does with a request is the shard's business (`hulse-shard`); this
 //! crate moves bytes: frames in, effects out.
 //!

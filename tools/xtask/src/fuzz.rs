@@ -3,7 +3,7 @@
 //! *Replay* needs nothing but Rust: it feeds each target its seeds and a number of random changes
 //! of them. *Search* is libFuzzer with coverage feedback; it needs a C++ compiler, but neither a
 //! nightly compiler nor a further tool: what instruments the code are code generation flags that a
-//! stable compiler takes, given by [`INSTRUMENT`].
+//! stable compiler takes, given by `INSTRUMENT`.
 
 use std::fs;
 use std::path::PathBuf;
