@@ -121,6 +121,14 @@ pub trait DiskFile: Clone + Debug + Send + 'static {
     fn sync_data(&self) -> io::Result<()>;
 }
 
+/// Removes a file, which somebody else may just have removed.
+pub(crate) fn remove_if_there<D: Disk>(disk: &D, path: &str) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 /// The error of a slice that reaches beyond its file.
 pub(crate) fn beyond_end(path: &str, position: u64, bytes: usize) -> io::Error {
     io::Error::new(

@@ -203,7 +203,7 @@ pub(crate) enum FooterState {
 /// Reads the footer of the segment with `header` from the bytes between the end of the records'
 /// room and the copy of the header.
 pub(crate) fn decode_footer(header: &SegmentHeader, footer: &[u8]) -> FooterState {
-    if footer.iter().all(|byte| *byte == 0) {
+    if crate::scan::is_zero(footer) {
         return FooterState::Absent;
     }
     decode(header, footer).map_or(FooterState::Invalid, FooterState::Valid)

@@ -41,6 +41,11 @@ const STAGING_KEPT_BYTES: usize = 4096;
 pub struct Log<D: Disk> {
     home: Home<D>,
     segments: Segments<D>,
+    /// The first entry; it may be damaged, and in none of the segments.
+    start: Offset,
+    /// Files that cannot be read, by the log's end when they were made. They stay for as long as
+    /// what they held would.
+    lost: Vec<(Offset, String)>,
     staged: Staged,
     progress: Progress,
     spare: Spare<D>,
@@ -183,13 +188,7 @@ impl<D: Disk> Log<D> {
             let stage = stage_of(&surveyed, active, damaged);
             let mut segment = Segment::found(surveyed, stage, end);
             if stage == Stage::Active {
-                // Another handle: the one that was read through has a map, which an idle log
-                // does not need.
-                let path = format!("{dir}/{}", segment.name);
-                let file = disk
-                    .open(&path)
-                    .map_err(|source| OpenError::Io { path, source })?;
-                segment.reopened(file);
+                segment.reopened(another_handle(disk, dir, &segment.name)?);
             }
             segments.push(segment);
         }
@@ -203,12 +202,23 @@ impl<D: Disk> Log<D> {
             in_flight: None,
             syncs: 0,
         };
-        let ready = found
-            .spare
-            .map(|spare| (spare.name, spare.header, spare.file));
+        let ready = match found.spare {
+            Some(spare) => {
+                let file = another_handle(disk, dir, &spare.name)?;
+                Some((spare.name, spare.header, file))
+            }
+            None => None,
+        };
+        let lost = found
+            .unreadable
+            .into_iter()
+            .map(|file| (file.base, file.name))
+            .collect();
         let log = Self {
             home,
             segments,
+            start: found.start,
+            lost,
             staged: Staged::default(),
             progress,
             spare: Spare {
@@ -374,10 +384,8 @@ impl<D: Disk> Log<D> {
 
     /// The first entry that the log still has.
     #[must_use]
-    pub fn start(&self) -> Offset {
-        self.segments
-            .first()
-            .map_or(self.progress.end, |segment| segment.contents.first)
+    pub const fn start(&self) -> Offset {
+        self.start
     }
 
     /// One past the last entry, staged ones included.
@@ -467,4 +475,12 @@ impl<D: Disk> Log<D> {
     pub fn close_idle(&mut self) {
         self.segments.close_sealed();
     }
+}
+
+/// Opens a file again: the handle that recovery read it through has a map, which an idle log does
+/// not need.
+fn another_handle<D: Disk>(disk: &D, dir: &str, name: &str) -> Result<D::File, OpenError> {
+    let path = format!("{dir}/{name}");
+    disk.open(&path)
+        .map_err(|source| OpenError::Io { path, source })
 }

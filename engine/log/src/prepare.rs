@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, remove_if_there};
 use crate::segment::SegmentHeader;
 
 /// A segment that a log wants made. Send it to a helper thread, run it there, and give the result
@@ -100,9 +100,7 @@ impl<D: Disk> Prepared<D> {
     pub(crate) fn discard(self) -> Result<(), PrepareError> {
         let path = format!("{}/{}", self.dir, self.name);
         match self.result {
-            Ok(_) => self
-                .disk
-                .remove(&path)
+            Ok(_) => remove_if_there(&self.disk, &path)
                 .map_err(|source| PrepareError::Io { path, source }),
             Err(_) => Ok(()),
         }

@@ -8,9 +8,10 @@ use std::io;
 
 use hulse_model::{Offset, PartitionId};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, remove_if_there};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::report::LogRecovery;
+use crate::scan::is_zero;
 use crate::segment::{HeaderFault, LogKind, SEGMENT_HEADER_BYTES};
 use crate::survey::{Cut, FooterKind, Place, Survey, SurveyError, Surveyed, survey};
 
@@ -141,7 +142,7 @@ pub(crate) fn recover<D: Disk>(
     }
     settle(&mut found, flushed_to)?;
     for name in std::mem::take(&mut found.surplus) {
-        disk.remove(&format!("{dir}/{name}")).map_err(dir_error)?;
+        remove_if_there(disk, &format!("{dir}/{name}")).map_err(dir_error)?;
         files_removed.push(name);
     }
     if !files_removed.is_empty() {
@@ -149,10 +150,7 @@ pub(crate) fn recover<D: Disk>(
     }
     let report = LogRecovery {
         log: kind,
-        start: found
-            .segments
-            .first()
-            .map_or(found.end, |segment| segment.contents.first),
+        start: found.start,
         end: found.end,
         marked_to: mark.flushed_to,
         flushed_to,
@@ -189,8 +187,7 @@ fn cut_tail<D: Disk>(
     let mut removed = Vec::new();
     // From the end, and each for good before the next, so that no gap ever appears.
     for name in names.iter().rev().filter(later) {
-        disk.remove(&format!("{}/{name}", place.dir))
-            .map_err(dir_error)?;
+        remove_if_there(disk, &format!("{}/{name}", place.dir)).map_err(dir_error)?;
         disk.sync_dir(place.dir).map_err(dir_error)?;
         removed.push(name.clone());
     }
@@ -300,8 +297,7 @@ fn cut_files<D: Disk>(disk: &D, place: &Place<'_>) -> Result<(), OpenError> {
     };
     let found = survey(disk, place, false)?;
     for name in found.surplus.iter().rev() {
-        disk.remove(&format!("{}/{name}", place.dir))
-            .map_err(dir_error)?;
+        remove_if_there(disk, &format!("{}/{name}", place.dir)).map_err(dir_error)?;
     }
     disk.sync_dir(place.dir).map_err(dir_error)?;
     if let Some(last) = found
@@ -334,7 +330,7 @@ fn zero<F: DiskFile>(segment: &Surveyed<F>, from: u64, to: u64) -> Result<(), Op
             .min(ZERO_BYTES);
         let written = {
             let bytes = segment.file.slice(at, piece).map_err(failed)?;
-            bytes.as_ref().iter().any(|byte| *byte != 0)
+            !is_zero(bytes.as_ref())
         };
         if written {
             segment

@@ -203,8 +203,16 @@ impl Reader<'_> {
     }
 
     fn written_after(&self, position: u64) -> bool {
-        self.at(position).iter().any(|byte| *byte != 0)
+        !is_zero(self.at(position))
     }
+}
+
+/// Whether nothing stands in `bytes`.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes
+        .chunks(ZEROS.len())
+        .all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 
 #[cfg(test)]

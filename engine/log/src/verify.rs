@@ -162,10 +162,7 @@ fn verify_log<D: Disk>(
         entries: segments.iter().map(|segment| segment.entries).sum(),
         bytes: segments.iter().map(|segment| segment.bytes).sum::<u64>()
             + found.unreadable.iter().map(|file| file.bytes).sum::<u64>(),
-        first: found
-            .segments
-            .first()
-            .map_or(found.end, |segment| segment.contents.first),
+        first: found.start,
         end: found.end,
         flushed_to: found.flushed_to,
         segments,

@@ -4,7 +4,7 @@ use std::io;
 
 use hulse_model::Offset;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, remove_if_there};
 use crate::log::Log;
 use crate::segments::Stage;
 
@@ -40,7 +40,7 @@ impl<D: Disk> Removal<D> {
     /// Whatever the disk answers.
     pub fn run(self) -> io::Result<()> {
         for name in &self.names {
-            self.disk.remove(&format!("{}/{name}", self.dir))?;
+            remove_if_there(&self.disk, &format!("{}/{name}", self.dir))?;
             // One after the other: a crash must not leave a gap between segments.
             self.disk.sync_dir(&self.dir)?;
         }
@@ -74,17 +74,34 @@ impl<D: Disk> Log<D> {
         if names.is_empty() {
             return None;
         }
-        let start = self.start();
+        self.begin_at(
+            self.segments
+                .first()
+                .map_or(self.progress.end, |at| at.contents.first),
+        );
+        if let Some(base) = self.segments.first().map(|first| first.header.base) {
+            names.extend(
+                self.lost
+                    .extract_if(.., |(lost, _)| *lost < base)
+                    .map(|(_, name)| name),
+            );
+        }
+        names.sort_unstable();
+        Some(Removal {
+            disk: self.home.disk.clone(),
+            dir: self.home.dir.clone(),
+            names,
+        })
+    }
+
+    /// Forgets what lies below `start`.
+    pub(super) fn begin_at(&mut self, start: Offset) {
+        self.start = start;
         self.damage.forget_below(start);
         let gone = self.terms.partition_point(|(_, first)| *first <= start);
         self.terms.drain(..gone.saturating_sub(1));
         if let Some((_, first)) = self.terms.first_mut() {
             *first = (*first).max(start);
         }
-        Some(Removal {
-            disk: self.home.disk.clone(),
-            dir: self.home.dir.clone(),
-            names,
-        })
     }
 }

@@ -32,6 +32,13 @@ pub enum TruncateError {
         /// One past its last entry.
         end: Offset,
     },
+    /// The entry that would be the last is damaged, so that nobody knows its term. Nothing has
+    /// changed.
+    #[error("entry {offset} is damaged, so that the log cannot be cut there")]
+    Damaged {
+        /// That entry.
+        offset: Offset,
+    },
     /// The entry that would be the last has another term. Nothing has changed.
     #[error("the last entry to keep has term {found}, not {asked}")]
     OtherTerm {
@@ -79,6 +86,25 @@ impl<D: Disk> Log<D> {
         if let Some(found) = last.filter(|found| offset > start && *found != term) {
             return Err(TruncateError::OtherTerm { asked: term, found });
         }
+        let last_damaged = match offset.0.checked_sub(1).map(Offset) {
+            Some(last) if offset > start => self.damage.at(last).map(|_| last),
+            // There is no file that could say where the log goes on.
+            _ => self
+                .segments
+                .first()
+                .filter(|first| first.contents.first > start)
+                .map(|_| start),
+        };
+        if let Some(offset) = last_damaged {
+            return Err(TruncateError::Damaged { offset });
+        }
+        if offset == end {
+            return Ok(());
+        }
+        if self.home.manifest.content().intent.is_some() {
+            let reason = "a truncation of the partition's other log is unfinished".to_owned();
+            return Err(TruncateError::Poisoned { reason });
+        }
         if let Err(error) = self.write() {
             return Err(TruncateError::Poisoned {
                 reason: error.reason,
@@ -115,7 +141,22 @@ impl<D: Disk> Log<D> {
         log.epoch = self.epoch + 1;
         log.spare.in_making = self.spare.in_making;
         log.progress.syncs = self.progress.syncs;
+        // Segments that were given up may not have been removed yet.
+        log.give_up_below(self.start);
         *self = log;
         Ok(())
+    }
+
+    /// Leaves out the segments that retention gave up before.
+    fn give_up_below(&mut self, start: Offset) {
+        while self
+            .segments
+            .first()
+            .is_some_and(|first| first.contents.first < start)
+        {
+            self.segments.pop_first();
+        }
+        self.lost.retain(|(base, _)| *base >= start);
+        self.begin_at(start.max(self.start));
     }
 }

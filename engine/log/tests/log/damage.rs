@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use hulse_log::sim::{Keep, SimDisk};
 use hulse_log::{
-    AppendError, DamageReason, FooterKind, OpenError, PartitionStore, ReadError, verify,
+    AppendError, DamageReason, FooterKind, OpenError, PartitionStore, ReadError, Retention,
+    TruncateError, verify,
 };
 use hulse_model::{Offset, Term};
 
@@ -356,6 +357,67 @@ fn a_segment_without_any_header_costs_its_own_entries() {
     }
     let found = verify(&disk, &dir()).unwrap();
     assert_eq!(found.entries.damaged.len(), 1);
+}
+
+/// The log still begins where it did: nobody is led past the entries that are lost.
+#[test]
+fn the_first_segment_without_any_header_is_damage_too() {
+    let (disk, entries) = sealed();
+    let first = verify(&disk, &dir()).unwrap().entries.segments[0].clone();
+    let bytes = usize::try_from(first.bytes).unwrap();
+    disk.flip_bit(&path(FIRST), 20, 0);
+    disk.flip_bit(&path(FIRST), bytes - 20, 0);
+    let lost = (0, first.end.0);
+    for _ in 0..2 {
+        let (mut store, report) = open(&disk).unwrap();
+        let [damaged] = &report.entries.damaged[..] else {
+            panic!("{report:?}")
+        };
+        assert_eq!((damaged.first.0, damaged.end.0), lost);
+        assert_eq!(store.entries.start(), Offset(0));
+        let held = read_all(&mut store.entries);
+        assert_eq!(held.damaged, [lost]);
+        assert_eq!(held.entries.len() as u64, entries - lost.1);
+        // The term of the last entry that would stay is not known.
+        for cut in [0, 5, lost.1] {
+            let refused = store.entries.truncate_to(Term(1), Offset(cut));
+            assert!(
+                matches!(refused, Err(TruncateError::Damaged { .. })),
+                "{cut}: {refused:?}"
+            );
+        }
+    }
+    // Retention takes the file with what follows it.
+    let (mut store, _) = open(&disk).unwrap();
+    let policy = Retention {
+        max_bytes: Some(1),
+        max_age_ms: None,
+    };
+    let removal = store.entries.retain(&policy, 0, Offset(entries)).unwrap();
+    assert_eq!(removal.files()[0], FIRST);
+    removal.run().unwrap();
+    let start = store.entries.start();
+    let (store, report) = open(&disk).unwrap();
+    assert_eq!(store.entries.start(), start);
+    assert!(report.entries.damaged.is_empty());
+    assert!(!disk.contents().contains_key(&path(FIRST)));
+}
+
+#[test]
+fn a_truncation_takes_the_unreadable_segments_above_it() {
+    let (disk, _) = sealed();
+    let segments = verify(&disk, &dir()).unwrap().entries.segments;
+    let third = &segments[2];
+    let bytes = usize::try_from(third.bytes).unwrap();
+    disk.flip_bit(&path(&third.file), 20, 0);
+    disk.flip_bit(&path(&third.file), bytes - 20, 0);
+    let (mut store, _) = open(&disk).unwrap();
+    let cut = segments[1].first.0 + 7;
+    store.entries.truncate_to(Term(1), Offset(cut)).unwrap();
+    append_synced(&mut store.entries, 3);
+    let (mut store, report) = open(&disk).unwrap();
+    assert!(report.entries.damaged.is_empty(), "{report:?}");
+    assert_eq!(read_all(&mut store.entries).entries.len() as u64, cut + 3);
 }
 
 #[test]

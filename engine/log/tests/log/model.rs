@@ -94,8 +94,10 @@ impl Run {
             .entries
             .truncate_to(Term(term), Offset(cut))
             .unwrap();
+        if cut < self.model.end() {
+            self.model.flushed = cut;
+        }
         self.model.cut(cut);
-        self.model.flushed = cut;
         self.model.term = self.model.term.max(term);
     }
 

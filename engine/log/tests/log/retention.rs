@@ -134,6 +134,26 @@ fn a_removal_that_a_crash_cuts_off_leaves_no_gap() {
     }
 }
 
+/// A truncation opens the log anew: what was given up before stays given up, though its files may
+/// still be there.
+#[test]
+fn a_truncation_brings_nothing_back() {
+    let disk = SimDisk::new();
+    let mut store = filled(&disk);
+    let log = &mut store.entries;
+    let removal = log.retain(&by_bytes(1), 0, Offset(2_000)).unwrap();
+    let start = log.start();
+    log.truncate_to(Term(1), Offset(1_990)).unwrap();
+    assert_eq!((log.start(), log.end()), (start, Offset(1_990)));
+    assert_eq!(log.terms(), [(Term(1), start)]);
+    removal.run().unwrap();
+    assert_eq!(read_all(log).entries.len() as u64, 1_990 - start.0);
+    let below = read_one(log, start.0 - 1);
+    assert!(matches!(below, Err(ReadError::BelowStart { .. })));
+    let (store, _) = open(&disk).unwrap();
+    assert_eq!(store.entries.start(), start);
+}
+
 #[test]
 fn many_cursors_read_with_few_open_files() {
     let root = tempfile::tempdir().unwrap();
