@@ -6,19 +6,25 @@ mod source;
 mod tally;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use hulse_client::{ClientError, Message, Producer};
 use indicatif::ProgressBar;
+use tokio::time::timeout;
 
 use crate::cli::CommonFlags;
 use crate::client::{block_on, connect, interrupted};
+use crate::config::ClientSettings;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::{output, progress};
 use lines::Block;
 pub(crate) use pace::Pace;
 use source::Source;
 use tally::Tally;
+
+/// How long receipts are waited for once somebody has interrupted.
+const LAST_RECEIPTS: Duration = Duration::from_secs(1);
 
 const AFTER_HELP: &str = "\
 A line is a message. LF alone ends a line (a CR stays), an empty line is an empty message, a last
@@ -85,43 +91,39 @@ pub(crate) fn run(args: &ProduceArgs, common: &CommonFlags) -> Outcome {
     let settings = common.client_settings()?;
     let source = Source::open(args.file.as_deref())?;
     block_on(async {
-        let prepare = async {
-            let client = connect(&settings, settings.stream_patience()).await?;
-            let mut builder = client.producer(&args.topic);
-            if let Some(name) = &args.producer {
-                builder = builder.name(name);
-            }
-            Ok::<_, Failure>(builder.build().await?)
+        let opened = tokio::select! {
+            opened = open(args, &settings) => opened,
+            () = interrupted() => return Ok(Exit::Interrupted),
         };
+        let producer = opened?;
         let mut tally = Tally::default();
         let bar = progress::bytes(source.bytes);
-        let send = async {
-            let producer = prepare.await?;
-            Sending {
-                producer: &producer,
-                tally: &mut tally,
-                bar: &bar,
-                args,
-            }
-            .run(source)
-            .await?;
-            // Everything has its receipt; a broker that is gone by now changes nothing.
-            let _ = producer.close().await;
-            Ok(())
+        let mut sending = Sending {
+            producer: &producer,
+            tally: &mut tally,
+            bar: &bar,
+            args,
         };
         let ended = tokio::select! {
-            sent = send => match sent {
+            sent = sending.run(source) => match sent {
                 Ok(()) => Ended::Whole,
                 Err(failure) => Ended::Failed(failure),
             },
             () = interrupted() => Ended::Interrupted,
         };
+        match ended {
+            // Everything has its receipt; a broker that is gone by now changes nothing.
+            Ended::Whole => drop(producer.close().await),
+            // What is on its way may still arrive, and is then counted as what it is.
+            Ended::Interrupted => drop(timeout(LAST_RECEIPTS, tally.finish()).await),
+            Ended::Failed(_) => {}
+        }
         bar.finish_and_clear();
         let summary = tally.end();
         if common.json {
             output::print_json(&summary.json())?;
         }
-        let outcome = match ended {
+        let exit = match ended {
             Ended::Whole => Exit::Done,
             Ended::Interrupted => Exit::Interrupted,
             Ended::Failed(failure) => {
@@ -129,9 +131,19 @@ pub(crate) fn run(args: &ProduceArgs, common: &CommonFlags) -> Outcome {
                 failure.exit
             }
         };
+        // This line is the last one, whatever happened.
         eprintln!("{summary}");
-        Ok(outcome)
+        Ok(exit)
     })
+}
+
+async fn open(args: &ProduceArgs, settings: &ClientSettings) -> Result<Producer, Failure> {
+    let client = connect(settings, settings.stream_patience()).await?;
+    let mut builder = client.producer(&args.topic);
+    if let Some(name) = &args.producer {
+        builder = builder.name(name);
+    }
+    Ok(builder.build().await?)
 }
 
 /// The sending of one input.

@@ -1,6 +1,6 @@
 //! `hulse serve`: runs a broker until it is told to stop.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use hulse_server::{ACKNOWLEDGEMENT_MEANS, Ready, ServeConfig, ServeError};
@@ -63,7 +63,8 @@ fn start_log(settings: &ServeSettings) -> Result<(), Failure> {
     })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     if settings.log_json {
         log.json().init();
     } else {

@@ -24,6 +24,8 @@ use crate::topic::{Ack, show};
 
 /// Sent messages that are looked at together.
 const HANDLES_AT_ONCE: usize = 1024;
+/// Bytes without a receipt that each producer may have, whatever its window.
+const WINDOW_BYTES: usize = 64 * 1024 * 1024;
 
 /// Flags of `hulse bench produce`.
 #[derive(Debug, Args)]
@@ -88,7 +90,7 @@ pub(crate) struct ProduceArgs {
         value_parser = clap::value_parser!(u64).range(0..=3_600)
     )]
     warmup: u64,
-    /// Messages without a receipt that each producer may have
+    /// Messages without a receipt that each producer may have, up to 64 MiB of them
     #[arg(
         long,
         value_name = "N",
@@ -206,7 +208,7 @@ async fn producer(
         .batch_messages(args.batch)
         .batch_bytes(batch_bytes.min(MESSAGE_BYTES_MAX))
         .max_in_flight_messages(args.window as usize)
-        .max_in_flight_bytes(usize::MAX)
+        .max_in_flight_bytes(WINDOW_BYTES)
         .build()
         .await
 }
