@@ -42,7 +42,9 @@ impl Message<'_> {
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), BatchError> {
         let key = self.key.unwrap_or_default();
         if self.value.len() > MESSAGE_BYTES_MAX {
-            return Err(BatchError::ValueTooLarge { bytes: self.value.len() });
+            return Err(BatchError::ValueTooLarge {
+                bytes: self.value.len(),
+            });
         }
         let key_bytes = u16::try_from(key.len())
             .ok()
@@ -76,8 +78,10 @@ impl<'a> Messages<'a> {
     }
 
     fn split(&mut self) -> Result<Message<'a>, BatchError> {
-        let (header, body) =
-            self.rest.split_first_chunk::<MESSAGE_HEADER_BYTES>().ok_or(BatchError::Truncated)?;
+        let (header, body) = self
+            .rest
+            .split_first_chunk::<MESSAGE_HEADER_BYTES>()
+            .ok_or(BatchError::Truncated)?;
         let value_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let key_bytes = usize::from(u16::from_le_bytes([header[4], header[5]]));
         let flags = u16::from_le_bytes([header[6], header[7]]);
@@ -90,10 +94,17 @@ impl<'a> Messages<'a> {
         if value_bytes > MESSAGE_BYTES_MAX {
             return Err(BatchError::ValueTooLarge { bytes: value_bytes });
         }
-        let (key, body) = body.split_at_checked(key_bytes).ok_or(BatchError::Truncated)?;
-        let (value, rest) = body.split_at_checked(value_bytes).ok_or(BatchError::Truncated)?;
+        let (key, body) = body
+            .split_at_checked(key_bytes)
+            .ok_or(BatchError::Truncated)?;
+        let (value, rest) = body
+            .split_at_checked(value_bytes)
+            .ok_or(BatchError::Truncated)?;
         self.rest = rest;
-        Ok(Message { key: (flags & HAS_KEY != 0).then_some(key), value })
+        Ok(Message {
+            key: (flags & HAS_KEY != 0).then_some(key),
+            value,
+        })
     }
 }
 
@@ -164,8 +175,18 @@ mod tests {
     #[test]
     fn an_empty_key_is_not_the_same_as_none() {
         let mut payload = Vec::new();
-        Message { key: Some(b""), value: b"" }.encode(&mut payload).unwrap();
-        Message { key: None, value: b"" }.encode(&mut payload).unwrap();
+        Message {
+            key: Some(b""),
+            value: b"",
+        }
+        .encode(&mut payload)
+        .unwrap();
+        Message {
+            key: None,
+            value: b"",
+        }
+        .encode(&mut payload)
+        .unwrap();
         let keys: Vec<_> = Messages::new(&payload).map(|m| m.unwrap().key).collect();
         assert_eq!(keys, [Some(&b""[..]), None]);
     }
@@ -174,10 +195,18 @@ mod tests {
     fn what_is_over_a_limit_is_refused_and_leaves_nothing_behind() {
         let mut payload = Vec::new();
         let value = alloc::vec![0; MESSAGE_BYTES_MAX + 1];
-        let error = Message { key: None, value: &value }.encode(&mut payload);
+        let error = Message {
+            key: None,
+            value: &value,
+        }
+        .encode(&mut payload);
         assert_eq!(error, Err(BatchError::ValueTooLarge { bytes: value.len() }));
         let key = alloc::vec![0; KEY_BYTES_MAX + 1];
-        let error = Message { key: Some(&key), value: b"" }.encode(&mut payload);
+        let error = Message {
+            key: Some(&key),
+            value: b"",
+        }
+        .encode(&mut payload);
         assert_eq!(error, Err(BatchError::KeyTooLarge { bytes: key.len() }));
         assert!(payload.is_empty());
     }

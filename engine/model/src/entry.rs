@@ -137,7 +137,12 @@ impl EntryHeader {
     /// The id of message `index`, or of the whole entry for -1.
     #[must_use]
     pub const fn message_id(&self, partition: i32, index: i32) -> MessageId {
-        MessageId { term: self.term, offset: self.offset, partition, index }
+        MessageId {
+            term: self.term,
+            offset: self.offset,
+            partition,
+            index,
+        }
     }
 }
 
@@ -162,9 +167,15 @@ impl<'a> Entry<'a> {
         }
         let actual = crc32fast::hash(&bytes[4..]);
         if actual != header.crc {
-            return Err(EntryError::Checksum { stored: header.crc, actual });
+            return Err(EntryError::Checksum {
+                stored: header.crc,
+                actual,
+            });
         }
-        Ok(Self { header, payload: &bytes[ENTRY_HEADER_BYTES..] })
+        Ok(Self {
+            header,
+            payload: &bytes[ENTRY_HEADER_BYTES..],
+        })
     }
 }
 
@@ -281,9 +292,9 @@ mod tests {
         let mut bytes = Vec::new();
         encode_entry(&draft(b"\xff"), Term(2), Offset(5), &mut bytes);
         let golden: &[u8] = &[
-            0xeb, 0xf2, 0x61, 0x06, 1, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0x7b,
-            0x68, 0xe5, 0xcf, 0x8b, 1, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0, 3, 0,
-            0, 0, 1, 0, 0, 0, 0xff,
+            0xeb, 0xf2, 0x61, 0x06, 1, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+            0x7b, 0x68, 0xe5, 0xcf, 0x8b, 1, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0,
+            3, 0, 0, 0, 1, 0, 0, 0, 0xff,
         ];
         assert_eq!(bytes, golden, "{bytes:02x?}");
     }

@@ -153,7 +153,11 @@ impl Ord for MessageId {
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}:{}", self.term, self.offset, self.partition, self.index)
+        write!(
+            f,
+            "{}:{}:{}:{}",
+            self.term, self.offset, self.partition, self.index
+        )
     }
 }
 
@@ -170,7 +174,12 @@ impl FromStr for MessageId {
         if parts.next().is_some() || partition < -1 || index < -1 {
             return Err(ParseIdError);
         }
-        Ok(Self { term, offset, partition, index })
+        Ok(Self {
+            term,
+            offset,
+            partition,
+            index,
+        })
     }
 }
 
@@ -186,13 +195,30 @@ mod tests {
 
     #[test]
     fn message_ids_are_written_and_read_back_and_order_by_term_first() {
-        let id = MessageId { term: Term(3), offset: Offset(9), partition: -1, index: 4 };
+        let id = MessageId {
+            term: Term(3),
+            offset: Offset(9),
+            partition: -1,
+            index: 4,
+        };
         assert_eq!(id.to_string(), "3:9:-1:4");
         assert_eq!("3:9:-1:4".parse(), Ok(id));
-        for bad in ["", "1:2:3", "1:2:3:4:5", "a:2:3:4", "1:2:-2:4", "1:2:3:-2", "-1:2:3:4"] {
+        for bad in [
+            "",
+            "1:2:3",
+            "1:2:3:4:5",
+            "a:2:3:4",
+            "1:2:-2:4",
+            "1:2:3:-2",
+            "-1:2:3:4",
+        ] {
             assert_eq!(bad.parse::<MessageId>(), Err(ParseIdError), "{bad}");
         }
-        let later_term = MessageId { term: Term(4), offset: Offset(0), ..id };
+        let later_term = MessageId {
+            term: Term(4),
+            offset: Offset(0),
+            ..id
+        };
         assert!(later_term > id);
     }
 
@@ -201,7 +227,11 @@ mod tests {
         let id = PartitionId(0xab);
         assert_eq!(id.to_string().len(), 32);
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert!("+0000000000000000000000000000001".parse::<PartitionId>().is_err());
+        assert!(
+            "+0000000000000000000000000000001"
+                .parse::<PartitionId>()
+                .is_err()
+        );
         assert!("ab".parse::<PartitionId>().is_err());
     }
 }

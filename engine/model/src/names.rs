@@ -79,7 +79,10 @@ impl TopicName {
     pub fn partition(&self, index: u32) -> Result<Self, NameError> {
         let topic = format!("{}{PARTITION_MARK}{index}", self.topic);
         check_part(&topic, is_topic_char)?;
-        Ok(Self { topic, ..self.clone() })
+        Ok(Self {
+            topic,
+            ..self.clone()
+        })
     }
 
     /// The topic and the partition's number, when this names one partition of a topic.
@@ -91,7 +94,13 @@ impl TopicName {
             return None;
         }
         let index = digits.parse().ok()?;
-        Some((Self { topic: topic.to_owned(), ..self.clone() }, index))
+        Some((
+            Self {
+                topic: topic.to_owned(),
+                ..self.clone()
+            },
+            index,
+        ))
     }
 }
 
@@ -129,7 +138,11 @@ impl FromStr for TopicName {
 
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}/{}/{}", self.tenant, self.namespace, self.topic)
+        write!(
+            f,
+            "{SCHEME}{}/{}/{}",
+            self.tenant, self.namespace, self.topic
+        )
     }
 }
 
@@ -233,7 +246,13 @@ mod tests {
         assert_eq!(topic("a/../c"), Err(NameError::Dots));
         assert_eq!(topic("tab\tle"), Err(NameError::Character('\t')));
         let long = "x".repeat(256);
-        assert_eq!(topic(&long), Err(NameError::TooLong { bytes: 256, limit: 255 }));
+        assert_eq!(
+            topic(&long),
+            Err(NameError::TooLong {
+                bytes: 256,
+                limit: 255
+            })
+        );
         assert!("".parse::<SubscriptionName>().is_err());
         assert!("two\nlines".parse::<SubscriptionName>().is_err());
         assert!("spaces are fine".parse::<ProducerName>().is_ok());
@@ -245,7 +264,12 @@ mod tests {
         let third = orders.partition(2).unwrap();
         assert_eq!(third.topic(), "orders-partition-2");
         assert_eq!(third.split_partition(), Some((orders.clone(), 2)));
-        for plain in ["orders", "orders-partition-", "orders-partition-x", "orders-partition-02"] {
+        for plain in [
+            "orders",
+            "orders-partition-",
+            "orders-partition-x",
+            "orders-partition-02",
+        ] {
             assert_eq!(topic(plain).unwrap().split_partition(), None, "{plain}");
         }
         assert_eq!(topic("-partition-1").unwrap().split_partition(), None);

@@ -129,11 +129,20 @@ mod tests {
     #[test]
     fn codes_are_unique_rising_and_read_back() {
         for pair in Status::ALL.windows(2) {
-            assert!(pair[0].code() < pair[1].code(), "{} and {}", pair[0], pair[1]);
+            assert!(
+                pair[0].code() < pair[1].code(),
+                "{} and {}",
+                pair[0],
+                pair[1]
+            );
         }
         for status in Status::ALL {
             assert_eq!(Status::from_code(status.code()), Some(*status));
         }
-        assert_eq!(Status::from_code(0), None, "0 is left free, so that an unset field is no status");
+        assert_eq!(
+            Status::from_code(0),
+            None,
+            "0 is left free, so that an unset field is no status"
+        );
     }
 }
