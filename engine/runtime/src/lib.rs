@@ -7,14 +7,16 @@
 //! | hazard | what this crate does |
 //! |---|---|
 //! | the executor panics where io_uring is denied, and reports a low memlock limit late | [`preflight`] probes first; [`Cores::start`] returns when every executor has run |
-//! | timers and completions wait for the preempt timer on a busy core | the timer is 1 ms or less; [`yield_if_needed`] is here for every loop |
+//! | with a short preempt timer the executor parks with work left to do; with a long one, timers and completions are late on a busy core | `scheduler` takes the turns itself, of 1 ms at most, and keeps timers standing by; [`yield_if_needed`] is here for every loop |
 //! | a panic kills one executor and the rest goes on | [`install_panic_hook`], and [`Cores::wait`] returns the first failure |
-//! | an executor can park with work left to do | the [`Watchdog`] pokes each core through a foreign wake and stops a process whose core stays silent |
+//! | whatever else may stop an executor | the [`Watchdog`] pokes each core through a foreign wake and ends a process whose core stays silent |
 //! | a cancelled `accept` loses connections | [`Listener::serve`] owns the accepting task; there is nothing to cancel |
 //! | a panicking blocking job hangs its caller | [`blocking`] and [`JobPool`] catch it and return [`BlockingPanicked`] |
 //! | there is no vectored write | [`Stream::send`] is `sendmsg` with a wait for writability |
 //! | a dropped file is closed late | [`SyncFile`] never gives its descriptor away |
 //! | a spawned task runs inside `spawn`, within the caller's borrows | [`spawn`] only schedules |
+//! | a task that waits when its executor ends is leaked, with its sockets | the scheduler drops it while the ring is still there |
+//! | a task's waker counts in 16 bits, and may be used after it is freed when another thread drops it last | tasks have wakers of our own |
 //! | dropping a task handle cancels the task | [`JoinHandle`] detaches; stopping is co-operative, by [`LocalFlag`] |
 //!
 //! Threads of other runtimes talk to a core over `flume` channels: `recv_async` works on a core,

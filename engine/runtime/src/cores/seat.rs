@@ -10,7 +10,7 @@ use super::config::IO_MEMORY_BYTES;
 use super::{CoreContext, CoreError, CoresConfig, StartError};
 use crate::blocking::caught;
 use crate::flag::LocalFlag;
-use crate::health::CoreHealth;
+use crate::health::{BEAT, CoreHealth};
 use crate::scheduler;
 use crate::task::{sleep, spawn};
 
@@ -116,7 +116,7 @@ impl<E: Send + 'static> Seat<E> {
             stopping.raise();
         });
         let health = self.health;
-        spawn(async move { health.pulse().await });
+        spawn(async move { health.pulse(BEAT).await });
         Some(body(context).await)
     }
 }

@@ -144,8 +144,8 @@ fn the_stop_signal_reaches_every_waiting_task() {
 }
 
 #[test]
-fn tasks_left_over_at_the_end_do_no_harm() {
-    let queue = on_core(|_context| async {
+fn what_is_left_at_the_end_is_closed_and_its_wakers_do_no_harm() {
+    let (queue, address) = on_core(|_context| async {
         let port = BoundListener::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
         let address = port.address();
         let serving = port.into_local().serve(|mut stream| {
@@ -164,8 +164,10 @@ fn tasks_left_over_at_the_end_do_no_harm() {
         });
         sleep(Duration::from_millis(1)).await;
         drop(serving);
-        queue
+        (queue, address)
     });
+    // The port is free, although its accept was pending.
+    BoundListener::bind(address).expect("the same port at once");
     // A waker of the ended core, woken and dropped by another thread.
     let _ = queue.send(1);
     drop(queue);
