@@ -215,10 +215,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         env: "HULSE_TIMEOUT",
         value: "S",
         unit: "seconds",
-        default: "10, with one try to reach a server; streams: 10 to reach one, then 60",
+        default: "10, with one try to reach a server; produce, consume and bench: 10 to reach one, \
+                  then 60",
         range: "0.1 to 86400",
         about: "Give up when nothing has got done for so long; until then, lost connections are \
-                mended. Streams are produce, consume and bench",
+                mended",
         scope: Scope::Client,
     },
     Setting {
