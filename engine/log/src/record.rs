@@ -1,7 +1,7 @@
 //! The record: an entry with the few bytes that belong to this replica alone.
 //!
 //! The local header carries the length, how far the log was durable when the record was made, and
-//! a checksum that ties the entry's own checksum to this segment (REPLICATION rule 25).
+//! a checksum that ties the entry's own checksum to this segment.
 
 use hulse_model::entry::{ENTRY_HEADER_BYTES, Entry};
 use hulse_model::limits::ENTRY_PAYLOAD_BYTES_MAX;

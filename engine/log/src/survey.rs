@@ -1,8 +1,7 @@
 //! Looking at all the files of one log, without changing any.
 //!
 //! Recovery and verification begin here. The survey says which segments hold what, how far the
-//! log was durable for certain, and which bad places are damage and which are a torn tail
-//! (REPLICATION rule 23).
+//! log was durable for certain, and which bad places are damage and which are a torn tail.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Truncation: dropping the newest entries, which a new primary does not have (REPLICATION rule 3).
+//! Truncation: dropping the newest entries, which a new primary does not have.
 
 use std::io;
 use std::sync::Arc;

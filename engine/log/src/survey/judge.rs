@@ -1,4 +1,4 @@
-//! Telling damage from a torn tail (REPLICATION rule 23).
+//! Telling damage from a torn tail.
 
 use hulse_model::Offset;
 
