@@ -1,25 +1,28 @@
 //! Acknowledgements: they go to the cursor at once, and to the sibling log once a round.
 
-use hulse_log::Disk;
+use hulse_log::{Disk, ReadError};
 use hulse_model::{Offset, Status};
+use hulse_subscription::Cursor;
 
-use crate::command::{AckedMessages, StreamKey};
-use crate::durable::Answer;
+use crate::command::{AckedMessages, Clock, StreamKey};
 use crate::effect::{Refusal, Reply};
 use crate::partition::Partition;
+use crate::sibling::Answer;
 
 impl<D: Disk> Partition<D> {
     /// Acknowledges everything up to a message. `receipt` is the request to answer once it is
     /// durable, if the consumer wants to know.
     pub(crate) fn acknowledge_cumulative(
         &mut self,
+        clock: Clock,
         subscription: u64,
         up_to: AckedMessages,
         to: StreamKey,
         receipt: Option<u64>,
     ) -> Result<(), Refusal> {
-        let messages = self.messages_of(up_to.offset)?;
-        self.acknowledge(subscription, to, receipt, |cursor| {
+        self.check_delivered(up_to.offset)?;
+        let messages = self.messages_of(up_to.offset);
+        self.acknowledge(clock, subscription, to, receipt, |cursor| {
             cursor.acknowledge_cumulative(up_to.offset, up_to.last, messages)
         })
     }
@@ -27,19 +30,23 @@ impl<D: Disk> Partition<D> {
     /// Acknowledges single messages, all or, when one of them cannot be, none.
     pub(crate) fn acknowledge_individual(
         &mut self,
+        clock: Clock,
         subscription: u64,
         acked: &[AckedMessages],
         to: StreamKey,
         receipt: Option<u64>,
     ) -> Result<(), Refusal> {
-        let mut counts = Vec::with_capacity(acked.len());
+        for one in acked {
+            self.check_delivered(one.offset)?;
+        }
+        let mut counts: Vec<(Offset, u32)> = Vec::with_capacity(acked.len());
         for one in acked {
             counts.push(match counts.last() {
                 Some(&(offset, messages)) if offset == one.offset => (offset, messages),
-                _ => (one.offset, self.messages_of(one.offset)?),
+                _ => (one.offset, self.messages_of(one.offset)),
             });
         }
-        self.acknowledge(subscription, to, receipt, |cursor| {
+        self.acknowledge(clock, subscription, to, receipt, |cursor| {
             let mut moved = false;
             for (one, (_, messages)) in acked.iter().zip(counts) {
                 moved |= cursor.acknowledge_range(one.offset, one.first, one.last, messages);
@@ -50,23 +57,26 @@ impl<D: Disk> Partition<D> {
 
     fn acknowledge(
         &mut self,
+        clock: Clock,
         subscription: u64,
         to: StreamKey,
         receipt: Option<u64>,
-        apply: impl FnOnce(&mut hulse_subscription::Cursor) -> bool,
+        apply: impl FnOnce(&mut Cursor) -> bool,
     ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.fenced() {
+        // Without a receipt an acknowledgement is kept as well as can be: in memory, if need be.
+        if receipt.is_some()
+            && let Some(refusal) = self.refused_record(clock.monotonic_ms)
+        {
             return Err(refusal);
         }
+        let fenced = self.fenced().is_some();
         let Some(state) = self.state.subscription_mut(subscription) else {
-            return Err(Refusal::new(
-                Status::SubscriptionNotFound,
-                "the subscription is deleted",
-            ));
+            let text = "the subscription is deleted";
+            return Err(Refusal::new(Status::SubscriptionNotFound, text));
         };
         self.counters.acknowledgements += 1;
         let moved = apply(state.cursor_mut());
-        if moved || receipt.is_some() {
+        if !fenced && (moved || receipt.is_some()) {
             let answer = |correlation| Answer {
                 to,
                 correlation,
@@ -77,31 +87,31 @@ impl<D: Disk> Partition<D> {
         Ok(())
     }
 
-    /// How many messages an entry has that may be acknowledged: a readable one. One that is no
-    /// longer kept counts as a single message, since all of it is acknowledged.
-    fn messages_of(&mut self, offset: Offset) -> Result<u32, Refusal> {
-        if offset >= self.high_watermark() {
-            return Err(Refusal::new(
-                Status::InvalidArgument,
-                format!("entry {offset} has not been delivered, so it cannot be acknowledged"),
-            ));
+    /// Refuses the acknowledgement of what nobody can have been sent.
+    fn check_delivered(&self, offset: Offset) -> Result<(), Refusal> {
+        if offset < self.high_watermark() {
+            return Ok(());
         }
-        if offset < self.store.entries.start() {
-            return Ok(1);
-        }
-        if let Some((known, messages)) = self.counted
-            && known == offset
-        {
-            return Ok(messages);
+        Err(Refusal::new(
+            Status::InvalidArgument,
+            format!("entry {offset} has not been delivered, so it cannot be acknowledged"),
+        ))
+    }
+
+    /// How many messages a readable entry has. One that is no longer kept, or is damaged, counts
+    /// as a single message, so that it is passed over as a whole. When the disk fails to tell, the
+    /// number is [`u32::MAX`], of which a part is never taken for the whole.
+    pub(crate) fn messages_of(&mut self, offset: Offset) -> u32 {
+        if let Some(messages) = self.counts.get(offset) {
+            return messages;
         }
         let mut reader = self.store.entries.cursor(offset);
-        let end = offset.next();
-        // A damaged entry counts as one message: acknowledging it passes over it as a whole.
-        let messages = match self.store.entries.read(&mut reader, end) {
+        let messages = match self.store.entries.read(&mut reader, offset.next()) {
             Ok(Some(entry)) => entry.header.messages,
-            Ok(None) | Err(_) => 1,
+            Err(ReadError::Damaged { .. } | ReadError::BelowStart { .. }) => 1,
+            Ok(None) | Err(ReadError::Io { .. }) => return u32::MAX,
         };
-        self.counted = Some((offset, messages));
-        Ok(messages)
+        self.counts.note(offset, messages);
+        messages
     }
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use hulse_log::{Disk, ReadCursor, ReadError};
+use hulse_model::limits::CONSUMER_PERMITS_MAX;
 use hulse_model::{Offset, Position, Status, SubscriptionName};
-use hulse_subscription::{
-    Blocked, ConsumerId, Dispatcher, SiblingRecord, Subscription, SubscriptionKind,
-};
+use hulse_subscription::{Blocked, ConsumerId, Dispatcher, Subscription, SubscriptionKind};
 
 use crate::command::{Clock, SeekTo, StartFrom, StreamKey};
-use crate::durable::Answer;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::outlets::Outlets;
-use crate::partition::Partition;
+use crate::partition::{Ended, Partition};
+use crate::sibling::Answer;
 use crate::stats::{ConsumerStats, SubscriptionStats};
 
 /// What a consumer asks for when it attaches.
@@ -30,8 +29,6 @@ pub(crate) struct Subscribing {
 struct Attached {
     stream: StreamKey,
     name: String,
-    /// It has been told that it is attached, or that its seek is done: deliveries may follow.
-    ready: bool,
 }
 
 /// A subscription that has, or has had, a consumer in the life of this process.
@@ -73,6 +70,12 @@ impl Consumers {
     fn attached(&self, subscription: u64) -> Option<&Attached> {
         self.by_subscription.get(&subscription)?.attached.as_ref()
     }
+
+    /// Whether anybody is attached.
+    pub(crate) fn are_attached(&self) -> bool {
+        let mut served = self.by_subscription.values();
+        served.any(|served| served.attached.is_some())
+    }
 }
 
 /// The one consumer that a subscription has today; its number within the dispatcher.
@@ -96,36 +99,33 @@ impl<D: Disk> Partition<D> {
             )
         })?;
         let name = &wanted.subscription;
-        let known = self.state.subscription_id(name);
-        if let Some(attached) = known.and_then(|id| self.consumers.attached(id)) {
+        let permits = wanted.permits;
+        if permits > CONSUMER_PERMITS_MAX {
             return Err(Refusal::new(
-                Status::ConsumerBusy,
-                format!(
-                    "subscription {name} is exclusive and has the consumer {}",
-                    attached.name
-                ),
+                Status::InvalidArgument,
+                format!("{permits} permits are over the limit of {CONSUMER_PERMITS_MAX}"),
             ));
         }
+        let known = self.state.subscription_id(name);
+        if let Some(refusal) = known.and_then(|id| self.refused_consumer(id, kind)) {
+            return Err(refusal);
+        }
         let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
-        let record = match known {
-            Some(_) => None,
-            None => {
-                if let Some(refusal) = self.fenced().or_else(|| self.disk_full(clock.monotonic_ms))
-                {
-                    return Err(refusal);
-                }
+        let refused_record = self.refused_record(clock.monotonic_ms);
+        let (id, created) = match (known, &refused_record) {
+            (Some(id), _) => (id, false),
+            (None, Some(refusal)) => return Err(refusal.clone()),
+            (None, None) => {
                 let from = match wanted.start {
                     StartFrom::Earliest => log_start,
                     StartFrom::Latest => high_watermark,
                 };
                 let planned = self.state.plan_create(name, kind, Position::at(from));
-                Some(planned.map_err(|e| Refusal::new(Status::OverLimit, e.to_string()))?)
+                let record = planned.map_err(|e| Refusal::new(Status::OverLimit, e.to_string()))?;
+                self.store_record(clock, Some(record), Offset::ZERO, Vec::new());
+                let id = self.state.subscription_id(name);
+                (id.expect("it has just been made"), true)
             }
-        };
-        let created = record.is_some();
-        let id = match &record {
-            Some(SiblingRecord::SubscriptionCreated { id, .. }) => *id,
-            _ => known.expect("it is known, or has just been planned"),
         };
         let served = self.consumers.by_subscription.entry(id);
         let served = served.or_insert(Served {
@@ -133,40 +133,60 @@ impl<D: Disk> Partition<D> {
             reader: None,
             attached: None,
         });
-        served.dispatcher.attach(THE_CONSUMER).map_err(|e| {
-            Refusal::new(
-                Status::ConsumerBusy,
-                format!("subscription {name} is taken: {e}"),
-            )
-        })?;
+        let attached = served.dispatcher.attach(THE_CONSUMER);
+        attached.expect("nobody is attached");
+        let given = served.dispatcher.permits(THE_CONSUMER, permits);
+        given.expect("the permits are within their limit");
         served.attached = Some(Attached {
             stream: to,
             name: wanted.consumer,
-            ready: false,
         });
-        self.store_record(clock, record, Offset::ZERO, Vec::new());
         let mark = self
             .state
             .subscription(id)
             .map_or(Position::at(log_start), |s| s.cursor().mark());
-        let reply = Reply::Subscribed {
-            mark,
-            log_start,
-            high_watermark,
-            created,
+        let answer = Answer {
+            to,
+            correlation,
+            reply: Reply::Subscribed {
+                mark,
+                log_start,
+                high_watermark,
+                created,
+            },
         };
-        self.store_record(
-            clock,
-            None,
-            Offset::ZERO,
-            vec![Answer {
-                to,
-                correlation,
-                reply,
-            }],
-        );
-        self.add_permits(id, to, wanted.permits)?;
+        if refused_record.is_some() {
+            // Reading goes on when nothing can be written any more.
+            self.sibling.push_due(answer);
+        } else {
+            self.store_record(clock, None, Offset::ZERO, vec![answer]);
+        }
         Ok(id)
+    }
+
+    /// Why a known subscription takes no consumer of this kind, if it does not.
+    fn refused_consumer(&self, id: u64, kind: SubscriptionKind) -> Option<Refusal> {
+        let subscription = self.state.subscription(id)?;
+        let (name, is) = (subscription.name(), subscription.kind());
+        let text = if is != kind {
+            let (is, wanted) = (kind_name(is), kind_name(kind));
+            format!("subscription {name} is {is}, not {wanted}")
+        } else {
+            let attached = self.consumers.attached(id)?;
+            format!(
+                "subscription {name} is exclusive and has the consumer {}",
+                attached.name
+            )
+        };
+        Some(Refusal::new(Status::ConsumerBusy, text))
+    }
+
+    /// Takes back the making of a subscription that was refused after it had been begun: its
+    /// record may never become durable, and nobody may be told that it has.
+    pub(crate) fn take_back(&mut self, clock: Clock, subscription: u64) {
+        let record = self.state.plan_delete(subscription);
+        self.consumers.by_subscription.remove(&subscription);
+        self.store_record(clock, record, Offset::ZERO, Vec::new());
     }
 
     /// Lets a consumer be sent more.
@@ -199,20 +219,18 @@ impl<D: Disk> Partition<D> {
         }
     }
 
-    /// Delivers what can be delivered. Returns the streams that have come to their end because
-    /// what they are to read next is damaged.
+    /// Delivers what can be delivered, to one subscription or to all. A stream whose next entry is
+    /// damaged is told so, and has ended.
     pub(crate) fn dispatch(
         &mut self,
+        only: Option<u64>,
         outlets: &mut Outlets,
         fx: &mut Vec<Effect<D>>,
-    ) -> Vec<StreamKey> {
-        let mut ended: Vec<(u64, StreamKey)> = Vec::new();
-        if self.consumers.by_subscription.is_empty() {
-            return Vec::new();
-        }
+    ) {
         let end = self.high_watermark();
         let log = &mut self.store.entries;
-        for (id, served) in &mut self.consumers.by_subscription {
+        let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));
+        for (id, served) in self.consumers.by_subscription.range_mut(from..=to) {
             let Served {
                 dispatcher,
                 reader,
@@ -222,18 +240,16 @@ impl<D: Disk> Partition<D> {
                 continue;
             };
             let to = attached.stream;
-            attached.ready |= !self.sibling.owes(to);
-            if !attached.ready {
-                continue;
-            }
             let Some(subscription) = self.state.subscription(*id) else {
                 continue;
             };
+            if self.sibling.gates(to) {
+                continue;
+            }
             let cursor = subscription.cursor();
-            while outlets.open(to.connection) {
-                let Some(offset) = dispatcher.next(cursor, end) else {
-                    break;
-                };
+            while let Some(offset) = dispatcher.next(cursor, end)
+                && outlets.open(to.connection)
+            {
                 let reader = reader.get_or_insert_with(|| log.cursor(offset));
                 if reader.offset() != offset {
                     *reader = log.cursor(offset);
@@ -252,11 +268,12 @@ impl<D: Disk> Partition<D> {
                             correlation: 0,
                             reply,
                         });
-                        ended.push((*id, to));
+                        self.ended.push(Ended::told(to));
                         break;
                     }
                 };
                 let messages = entry.header.messages;
+                self.counts.note(offset, messages);
                 let Some(delivery) = dispatcher.delivered(cursor, offset, messages) else {
                     continue;
                 };
@@ -271,10 +288,6 @@ impl<D: Disk> Partition<D> {
                 });
             }
         }
-        for (subscription, stream) in &ended {
-            self.detach(*subscription, *stream);
-        }
-        ended.into_iter().map(|(_, stream)| stream).collect()
     }
 
     /// Sets the subscription of a consumer.
@@ -311,14 +324,18 @@ impl<D: Disk> Partition<D> {
         to: StreamKey,
         correlation: u64,
     ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.fenced() {
+        if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
             return Err(refusal);
         }
         let (first, end) = (self.store.entries.start(), self.high_watermark());
+        // A log whose readable part retention has taken away has no place but its start.
+        let end = end.max(first);
         let position = match place {
             SeekTo::Earliest => Position::at(first),
             SeekTo::Latest => Position::at(end),
-            SeekTo::Position(position) => position.clamp(Position::at(first), Position::at(end)),
+            SeekTo::Position(position) => {
+                self.existing(position.clamp(Position::at(first), Position::at(end)))
+            }
             SeekTo::Time(ms) => {
                 let found = self.store.entries.find_time(ms);
                 let found = found.map_err(|error| unreadable(&error, first))?;
@@ -334,12 +351,18 @@ impl<D: Disk> Partition<D> {
         self.store_record(clock, record, Offset::ZERO, vec![answer]);
         if let Some(served) = self.consumers.by_subscription.get_mut(&subscription) {
             served.dispatcher.seek();
-            // What is delivered from the new place comes behind the answer.
-            if let Some(attached) = &mut served.attached {
-                attached.ready = false;
-            }
         }
         Ok(())
+    }
+
+    /// The position itself, or the next entry's beginning when its entry has no such message.
+    fn existing(&mut self, position: Position) -> Position {
+        let readable = position.index > 0 && position.offset < self.high_watermark();
+        if readable && position.index >= self.messages_of(position.offset) {
+            Position::at(position.offset.next())
+        } else {
+            position
+        }
     }
 
     /// Deletes a subscription that no consumer uses.
@@ -355,10 +378,11 @@ impl<D: Disk> Partition<D> {
             let text = format!("subscription {name} has a consumer; stop it first");
             return Err(Refusal::new(Status::ConsumerBusy, text));
         }
-        if let Some(refusal) = self.fenced() {
+        if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
             return Err(refusal);
         }
         let record = self.state.plan_delete(id);
+        self.consumers.by_subscription.remove(&id);
         let answer = Answer {
             to,
             correlation,

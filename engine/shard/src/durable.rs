@@ -1,107 +1,16 @@
 //! Rounds: what was staged is written, synced, and what waited for it is answered.
 
-use std::collections::VecDeque;
-
-use hulse_log::{AppendError, Disk, SyncTicket};
+use hulse_log::{AppendError, Disk, LogKind, SyncTicket};
 use hulse_model::{EntryDraft, Offset, PayloadFormat, ProducerId};
 use hulse_subscription::{SiblingRecord, Subscription};
 
-use crate::command::{Clock, StreamKey};
-use crate::effect::{Effect, Reply};
-use crate::partition::{AckLevel, Partition};
-use hulse_log::LogKind;
+use crate::command::Clock;
+use crate::effect::{Effect, Refusal, Reply};
+use crate::partition::{AckLevel, Ended, Partition};
+use crate::sibling::{Answer, Unstored};
 
-/// An answer that waits for something to be durable.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) to: StreamKey,
-    pub(crate) correlation: u64,
-    pub(crate) reply: Reply,
-}
-
-/// Answers, and the record that they wait for, if it is not one of those before.
-#[derive(Debug)]
-struct Unstored {
-    record: Option<Vec<u8>>,
-    /// The offset that the high watermark must have reached as well.
-    entries: Offset,
-    answers: Vec<Answer>,
-}
-
-/// An answer whose record is in the sibling log, not yet durable.
-#[derive(Debug)]
-struct Waiting {
-    /// The end of the sibling log that must be durable.
-    sibling: Offset,
-    /// The offset that the high watermark must have reached.
-    entries: Offset,
-    answer: Answer,
-}
-
-/// Records on their way into the sibling log, and the answers that wait for them.
-///
-/// Acknowledgements are not recorded one by one: while a sync runs they gather in the cursors, and
-/// the next round records what has changed, so a record is as large as the round is long.
-#[derive(Debug, Default)]
-pub(crate) struct SiblingQueue {
-    unstored: VecDeque<Unstored>,
-    waiting: VecDeque<Waiting>,
-    /// Subscriptions whose cursors have moved since their last record, with the receipts owed.
-    pub(crate) moved: VecDeque<(u64, Vec<Answer>)>,
-}
-
-impl SiblingQueue {
-    /// Notes that a cursor has moved; the receipt, if one is wanted, goes when that is durable.
-    pub(crate) fn cursor_moved(&mut self, subscription: u64, receipt: Option<Answer>) {
-        match self.moved.iter_mut().find(|(id, _)| *id == subscription) {
-            Some((_, answers)) => answers.extend(receipt),
-            None => self
-                .moved
-                .push_back((subscription, receipt.into_iter().collect())),
-        }
-    }
-
-    /// Whether the stream is owed an answer.
-    pub(crate) fn owes(&self, stream: StreamKey) -> bool {
-        self.waiting
-            .iter()
-            .any(|waiting| waiting.answer.to == stream)
-            || self
-                .unstored
-                .iter()
-                .flat_map(|u| &u.answers)
-                .any(|answer| answer.to == stream)
-    }
-
-    /// Whether everything asked for so far is stored and answered.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.unstored.is_empty() && self.waiting.is_empty() && self.moved.is_empty()
-    }
-
-    /// Whether every record so far is in the log, durable or not.
-    pub(crate) fn is_stored(&self) -> bool {
-        self.unstored.is_empty()
-    }
-
-    /// Drops the answers for streams that are gone; the records stay.
-    pub(crate) fn forget(&mut self, gone: impl Fn(StreamKey) -> bool) {
-        self.waiting.retain(|waiting| !gone(waiting.answer.to));
-        for unstored in &mut self.unstored {
-            unstored.answers.retain(|answer| !gone(answer.to));
-        }
-        for (_, answers) in &mut self.moved {
-            answers.retain(|answer| !gone(answer.to));
-        }
-    }
-
-    /// Takes every answer, due or not: when the log has failed.
-    fn drain(&mut self) -> Vec<Answer> {
-        let unstored = self.unstored.drain(..).flat_map(|u| u.answers);
-        let waiting = self.waiting.drain(..).map(|waiting| waiting.answer);
-        let moved = self.moved.drain(..).flat_map(|(_, answers)| answers);
-        unstored.chain(waiting).chain(moved).collect()
-    }
-}
+/// Unsynced bytes at which a log at `memory` syncs without waiting for the clock.
+const LAZY_SYNC_BYTES: usize = 4 * 1024 * 1024;
 
 impl<D: Disk> Partition<D> {
     /// Appends a record to the sibling log and applies it; the answers follow when it and
@@ -118,7 +27,7 @@ impl<D: Disk> Partition<D> {
             self.state.apply_record(record);
         }
         let record = record.map(|record| record.to_bytes());
-        self.sibling.unstored.push_back(Unstored {
+        self.sibling.push(Unstored {
             record,
             entries,
             answers,
@@ -127,9 +36,9 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Appends the records that wait for room, as far as there is room.
-    fn store_unstored(&mut self, clock: Clock) {
-        while let Some(Unstored { record, .. }) = self.sibling.unstored.front() {
-            if let Some(record) = record {
+    pub(crate) fn store_unstored(&mut self, clock: Clock) {
+        while let Some(unstored) = self.sibling.unstored() {
+            if let Some(record) = &unstored.record {
                 let draft = EntryDraft {
                     format: PayloadFormat::Record,
                     appended_ms: clock.wall_ms,
@@ -140,8 +49,10 @@ impl<D: Disk> Partition<D> {
                 };
                 match self.store.sibling.append(self.spec.term, &draft) {
                     Ok(_) => self.upkeep.record_appended(record.len()),
-                    // The prepared segment, or the sync in flight, brings the round that goes on.
-                    Err(AppendError::NoRoom { .. } | AppendError::Held { .. }) => return,
+                    // The prepared segment brings the round that goes on.
+                    Err(AppendError::NoRoom { .. }) => return self.sibling.found_no_room(),
+                    // The sync in flight does; and a failed log has its own way.
+                    Err(AppendError::Held { .. } | AppendError::Poisoned { .. }) => return,
                     Err(error) => {
                         let partition = self.spec.id;
                         tracing::error!(%partition, %error, "a record was not stored");
@@ -149,28 +60,15 @@ impl<D: Disk> Partition<D> {
                     }
                 }
             }
-            let stored = self
-                .sibling
-                .unstored
-                .pop_front()
-                .expect("it was just looked at");
-            let (sibling, entries) = (self.store.sibling.end(), stored.entries);
-            let wait = |answer| Waiting {
-                sibling,
-                entries,
-                answer,
-            };
-            self.sibling
-                .waiting
-                .extend(stored.answers.into_iter().map(wait));
+            self.sibling.stored(self.store.sibling.end());
         }
     }
 
-    /// Records what has moved in the cursors since the last round, if the sibling log is free to
-    /// take it.
-    fn record_cursors(&mut self, clock: Clock) {
-        while self.sibling.unstored.is_empty() {
-            let Some((id, answers)) = self.sibling.moved.pop_front() else {
+    /// Records what has moved in the cursors since the last round, as far as the sibling log has
+    /// room for it.
+    pub(crate) fn record_cursors(&mut self, clock: Clock) {
+        while self.sibling.is_stored() {
+            let Some((id, answers)) = self.sibling.take_moved() else {
                 return;
             };
             // So much at a time as fits into one record. The receipts wait for the last.
@@ -179,15 +77,13 @@ impl<D: Disk> Partition<D> {
                 .subscription_mut(id)
                 .and_then(Subscription::take_changes)
             {
-                let record = Some(record.to_bytes());
-                let answers = Vec::new();
-                self.sibling.unstored.push_back(Unstored {
-                    record,
+                self.sibling.push(Unstored {
+                    record: Some(record.to_bytes()),
                     entries: Offset::ZERO,
-                    answers,
+                    answers: Vec::new(),
                 });
             }
-            self.sibling.unstored.push_back(Unstored {
+            self.sibling.push(Unstored {
                 record: None,
                 entries: Offset::ZERO,
                 answers,
@@ -199,10 +95,11 @@ impl<D: Disk> Partition<D> {
     /// Writes what is staged, begins the syncs that can begin, and releases what is due.
     pub(crate) fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         self.store_unstored(clock);
-        if !self.store.sibling.syncing() {
+        // At `memory` nothing waits for a sync, so there is no round to gather for.
+        if self.spec.ack == AckLevel::Memory || !self.store.sibling.syncing() {
             self.record_cursors(clock);
         }
-        self.want_segments(fx);
+        self.want_segments(clock.monotonic_ms, fx);
         for kind in [LogKind::Entries, LogKind::Sibling] {
             self.begin_sync(kind, fx);
         }
@@ -211,17 +108,17 @@ impl<D: Disk> Partition<D> {
 
     fn begin_sync(&mut self, kind: LogKind, fx: &mut Vec<Effect<D>>) {
         let (partition, level) = (self.spec.id, self.spec.ack);
-        let lazy = level == AckLevel::Memory && !self.upkeep.sync_due(kind);
-        let log = match kind {
-            LogKind::Entries => &mut self.store.entries,
-            LogKind::Sibling => &mut self.store.sibling,
-        };
+        let log = self.store.log_mut(kind);
+        let failed_before = log.poisoned().is_some();
         if let Err(error) = log.write() {
-            tracing::error!(%partition, ?kind, %error, "a write failed; the partition is fenced");
+            if !failed_before {
+                tracing::error!(%partition, ?kind, %error, "a write failed; the partition is fenced");
+            }
             self.fail(fx);
             return;
         }
-        if lazy {
+        let lazy = level == AckLevel::Memory && log.unsynced_bytes() < LAZY_SYNC_BYTES;
+        if lazy && !self.upkeep.sync_due(kind) {
             return;
         }
         if let Some(ticket) = log.begin_sync() {
@@ -234,7 +131,7 @@ impl<D: Disk> Partition<D> {
         }
     }
 
-    /// A sync has ended. Returns whether another round is wanted at once.
+    /// A sync has ended.
     pub(crate) fn synced(
         &mut self,
         kind: LogKind,
@@ -247,43 +144,39 @@ impl<D: Disk> Partition<D> {
             let partition = self.spec.id;
             tracing::error!(%partition, ?kind, %error, "a sync failed; the partition is fenced");
         }
-        let log = match kind {
-            LogKind::Entries => &mut self.store.entries,
-            LogKind::Sibling => &mut self.store.sibling,
-        };
-        log.finish_sync(ticket, result);
+        self.store.log_mut(kind).finish_sync(ticket, result);
         if failed {
             self.fail(fx);
         } else {
             self.release(fx);
+            self.resume_held(fx);
         }
-        self.resume_held(fx);
     }
 
     /// Sends the receipts and answers that are due.
     pub(crate) fn release(&mut self, fx: &mut Vec<Effect<D>>) {
         let high_watermark = self.high_watermark();
-        while let Some((to, receipt)) = self.receipts.due(high_watermark) {
+        self.receipts.release(high_watermark, |to, receipt| {
             fx.push(Effect::Receipt { to, receipt });
-        }
+        });
         let sibling = self.sibling_watermark();
-        let due = |w: &Waiting| w.sibling <= sibling && w.entries <= high_watermark;
-        while self.sibling.waiting.front().is_some_and(due) {
-            let waiting = self
-                .sibling
-                .waiting
-                .pop_front()
-                .expect("it was just looked at");
+        let mut opened = false;
+        while let Some(answer) = self.sibling.due(sibling, high_watermark) {
+            opened |= matches!(answer.reply, Reply::ProducerOpened { .. });
             let Answer {
                 to,
                 correlation,
                 reply,
-            } = waiting.answer;
+            } = answer;
             fx.push(Effect::Reply {
                 to,
                 correlation,
                 reply,
             });
+        }
+        if opened {
+            // Its first batches may have been held back until now.
+            self.resume_held(fx);
         }
     }
 
@@ -292,21 +185,31 @@ impl<D: Disk> Partition<D> {
         if self.fenced().is_some() {
             return true;
         }
+        // What waits for room on a full disk may wait for ever, and nobody is to be told of it.
+        let stuck = self.sibling.wants_room() && self.no_room.is_some() && !self.sibling.owes();
         self.unsynced_bytes() == 0
-            && self.sibling.is_idle()
+            && (self.sibling.is_idle() || stuck)
             && !self.store.entries.syncing()
             && !self.store.sibling.syncing()
     }
 
     /// Tells everybody who waits that what they wait for may or may not have been stored.
     fn fail(&mut self, fx: &mut Vec<Effect<D>>) {
+        // What has been stored before the failure is no longer waited for.
+        self.release(fx);
         let refusal = self
             .fenced()
             .expect("a failed write or sync fences the partition");
+        self.refuse_waiting(&refusal, fx);
+        self.resume_held(fx);
+    }
+
+    /// Refuses everything that waits to be stored, and ends the streams that have thereby never
+    /// been open. What is refused may take effect all the same.
+    pub(crate) fn refuse_waiting(&mut self, refusal: &Refusal, fx: &mut Vec<Effect<D>>) {
         for (to, correlation, receipt) in self.receipts.drain() {
-            let batch = Some((receipt.sequence, receipt.messages));
-            let reply = Reply::Refused(crate::Refusal {
-                batch,
+            let reply = Reply::Refused(Refusal {
+                batch: Some((receipt.sequence, receipt.messages)),
                 appended: true,
                 ..refusal.clone()
             });
@@ -316,10 +219,35 @@ impl<D: Disk> Partition<D> {
                 reply,
             });
         }
-        for Answer {
-            to, correlation, ..
-        } in self.sibling.drain()
-        {
+        let answers = self.sibling.drain();
+        self.refuse_answers(answers, refusal, fx);
+    }
+
+    /// Refuses what waits for records that find no room in the sibling log. The records are stored
+    /// when there is room again.
+    pub(crate) fn refuse_unstored(&mut self, refusal: &Refusal, fx: &mut Vec<Effect<D>>) {
+        let answers = self.sibling.take_unstored_answers();
+        self.refuse_answers(answers, refusal, fx);
+        self.resume_held(fx);
+    }
+
+    fn refuse_answers(&mut self, answers: Vec<Answer>, refusal: &Refusal, fx: &mut Vec<Effect<D>>) {
+        for answer in answers {
+            let Answer {
+                to,
+                correlation,
+                reply,
+            } = answer;
+            let made_in_vain = matches!(reply, Reply::Subscribed { created: true, .. });
+            if matches!(
+                reply,
+                Reply::ProducerOpened { .. } | Reply::Subscribed { .. }
+            ) {
+                self.ended.push(Ended {
+                    stream: to,
+                    made_in_vain,
+                });
+            }
             let reply = Reply::Refused(refusal.clone());
             fx.push(Effect::Reply {
                 to,

@@ -13,14 +13,18 @@
 mod acknowledge;
 mod command;
 mod consume;
+mod counts;
 mod durable;
 mod effect;
+mod held;
 mod outlets;
 mod partition;
 mod produce;
 mod receipts;
 mod recovery;
 mod shard;
+mod sibling;
+mod snapshots;
 mod stats;
 mod upkeep;
 

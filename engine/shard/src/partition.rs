@@ -1,16 +1,18 @@
 //! One partition on its core: its two logs, the state folded from them, and who waits for what.
 
-use hulse_log::{Disk, PartitionStore};
+use hulse_log::{Disk, Log, LogKind, PartitionStore, PrepareError};
 use hulse_model::{Offset, PartitionId, Status, Term, TopicName};
 use hulse_subscription::PartitionState;
 
+use crate::command::StreamKey;
 use crate::consume::Consumers;
-use crate::durable::SiblingQueue;
+use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
+use crate::held::Held;
 use crate::receipts::Receipts;
+use crate::sibling::SiblingQueue;
 use crate::stats::PartitionCounters;
 use crate::upkeep::Upkeep;
-use hulse_log::LogKind;
 
 /// What an acknowledgement of this partition means. It belongs to the partition's group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +52,49 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) consumers: Consumers,
     pub(crate) upkeep: Upkeep,
     pub(crate) counters: PartitionCounters,
-    /// Connections whose request was held back for want of room in a log of this partition.
-    pub(crate) held: Vec<u64>,
-    /// Until when (monotonic milliseconds) the disk is taken for full, so that each request does
-    /// not try it again.
-    pub(crate) disk_full_until_ms: Option<u64>,
+    /// Connections whose request was held back until a log of this partition takes it.
+    pub(crate) held: Held,
+    /// Why the last segment could not be prepared, if it could not.
+    pub(crate) no_room: Option<NoRoom>,
     /// Whether the partition is in the shard's list of those to write at the end of the round.
     pub(crate) dirty: bool,
-    /// The entry whose messages were counted last for an acknowledgement, and their number.
-    pub(crate) counted: Option<(Offset, u32)>,
+    /// How many messages the entries have that were delivered last.
+    pub(crate) counts: Counts,
     /// The unsynced bytes that the core's sum holds for this partition.
     pub(crate) unsynced_counted: usize,
+    /// Streams that have come to their end and been told so; the shard is to close them.
+    pub(crate) ended: Vec<Ended>,
 }
+
+/// A stream that has come to its end by the broker's doing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) stream: StreamKey,
+    /// Its opening made a subscription and was refused.
+    pub(crate) made_in_vain: bool,
+}
+
+impl Ended {
+    /// A stream that was open, and has been told.
+    pub(crate) const fn told(stream: StreamKey) -> Self {
+        Self {
+            stream,
+            made_in_vain: false,
+        }
+    }
+}
+
+/// A segment could not be prepared.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    /// Until when (monotonic milliseconds) none is tried again, so that a full disk is not asked
+    /// with each request.
+    until_ms: u64,
+    refusal: Refusal,
+}
+
+/// How long no segment is prepared after one that could not be, in milliseconds.
+const NO_ROOM_RETRY_MS: u64 = 1_000;
 
 impl<D: Disk> Partition<D> {
     /// The offset after the newest entry that is stored at the partition's level: what may be
@@ -97,33 +130,85 @@ impl<D: Disk> Partition<D> {
         ))
     }
 
-    /// The refusal of a request while the disk is full, if it is.
-    pub(crate) fn disk_full(&mut self, now_ms: u64) -> Option<Refusal> {
-        let until = self.disk_full_until_ms?;
-        if now_ms >= until {
-            self.disk_full_until_ms = None;
-            return None;
+    /// The refusal of a request that needs another segment, while none can be prepared.
+    pub(crate) fn refused_room(&self, now_ms: u64) -> Option<&Refusal> {
+        let no_room = self.no_room.as_ref()?;
+        (now_ms < no_room.until_ms).then_some(&no_room.refusal)
+    }
+
+    /// The refusal of a request that needs a record in the sibling log, if it cannot have one.
+    pub(crate) fn refused_record(&self, now_ms: u64) -> Option<Refusal> {
+        self.fenced().or_else(|| {
+            let stuck = self.sibling.wants_room();
+            self.refused_room(now_ms).filter(|_| stuck).cloned()
+        })
+    }
+
+    /// Whether records wait for a segment, and one may be tried again.
+    pub(crate) fn is_retry_due(&self, now_ms: u64) -> bool {
+        self.sibling.wants_room()
+            && self
+                .no_room
+                .as_ref()
+                .is_some_and(|at| now_ms >= at.until_ms)
+    }
+
+    /// Takes the outcome of preparing a segment.
+    pub(crate) fn prepared(
+        &mut self,
+        kind: LogKind,
+        outcome: Result<(), PrepareError>,
+        now_ms: u64,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        match outcome {
+            Ok(()) => self.no_room = None,
+            Err(error) => {
+                let (partition, topic) = (self.spec.id, &self.spec.topic);
+                tracing::warn!(%partition, ?kind, %error, "a segment could not be prepared");
+                let refusal = match error {
+                    PrepareError::Full { .. } => Refusal::new(
+                        Status::DiskFull,
+                        format!("the disk has no room for another segment of {topic}"),
+                    ),
+                    PrepareError::Io { source, .. } => Refusal::new(
+                        Status::StorageFailed,
+                        format!("no segment of {topic} could be prepared: {source}"),
+                    ),
+                };
+                if kind == LogKind::Sibling && self.sibling.wants_room() {
+                    self.refuse_unstored(&refusal, fx);
+                }
+                self.no_room = Some(NoRoom {
+                    until_ms: now_ms.saturating_add(NO_ROOM_RETRY_MS),
+                    refusal,
+                });
+            }
         }
-        Some(Refusal::new(
-            Status::DiskFull,
-            format!(
-                "the disk has no room for another segment of {}",
-                self.spec.topic
-            ),
-        ))
+        self.resume_held(fx);
+    }
+
+    /// Bytes of both logs that are appended and not yet synced. What a failed log will never sync
+    /// is no part of it: nobody waits for that any more.
+    pub(crate) fn unsynced_bytes(&self) -> usize {
+        let unsynced = |log: &Log<D>| match log.poisoned() {
+            Some(_) => 0,
+            None => log.unsynced_bytes(),
+        };
+        unsynced(&self.store.entries) + unsynced(&self.store.sibling)
     }
 
     /// Asks for the next segment of each log that wants one.
-    pub(crate) fn want_segments(&mut self, fx: &mut Vec<Effect<D>>) {
+    pub(crate) fn want_segments(&mut self, now_ms: u64, fx: &mut Vec<Effect<D>>) {
+        if self.refused_room(now_ms).is_some() {
+            return;
+        }
         let partition = self.spec.id;
-        for (log, kind) in [
-            (&mut self.store.entries, LogKind::Entries),
-            (&mut self.store.sibling, LogKind::Sibling),
-        ] {
-            if let Some(work) = log.segment_wanted() {
+        for log in LogKind::ALL {
+            if let Some(work) = self.store.log_mut(log).segment_wanted() {
                 fx.push(Effect::Prepare {
                     partition,
-                    log: kind,
+                    log,
                     work,
                 });
             }
@@ -132,10 +217,7 @@ impl<D: Disk> Partition<D> {
 
     /// Lets the held connections try again.
     pub(crate) fn resume_held(&mut self, fx: &mut Vec<Effect<D>>) {
-        fx.extend(
-            self.held
-                .drain(..)
-                .map(|connection| Effect::Resume { connection }),
-        );
+        let resume = |connection| Effect::Resume { connection };
+        fx.extend(self.held.drain().map(resume));
     }
 }

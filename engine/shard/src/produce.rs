@@ -6,9 +6,9 @@ use hulse_model::{EntryDraft, PayloadFormat, ProducerId, ProducerName, Status};
 use hulse_subscription::{Check, OpenProducerError};
 
 use crate::command::{Clock, Handled, StreamKey};
-use crate::durable::Answer;
 use crate::effect::{Effect, Receipt, Refusal, Reply};
 use crate::partition::Partition;
+use crate::sibling::Answer;
 
 /// A producer's opening on a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl<D: Disk> Partition<D> {
         to: StreamKey,
         correlation: u64,
     ) -> Result<OpenedProducer, Refusal> {
-        if let Some(refusal) = self.fenced().or_else(|| self.disk_full(clock.monotonic_ms)) {
+        if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
             return Err(refusal);
         }
         let opened = self
@@ -95,6 +95,12 @@ impl<D: Disk> Partition<D> {
         if let Some(refusal) = self.fenced() {
             return Err(refusal);
         }
+        if self.sibling.gates(to) {
+            // An entry that became durable before its producer's name would be stored once more
+            // by a retry after a crash.
+            self.held.hold(to.connection);
+            return Ok(Handled::Held);
+        }
         let Batch {
             sequence, messages, ..
         } = batch;
@@ -116,10 +122,8 @@ impl<D: Disk> Partition<D> {
                 };
                 // An original whose id is forgotten lies somewhere below the log's end.
                 let above = id.map_or(self.store.entries.end(), |(_, offset)| offset.next());
-                self.receipts
-                    .push_duplicate(above, to, correlation, receipt);
+                self.receipts.push(above, to, correlation, receipt);
                 self.counters.duplicates += 1;
-                self.release(fx);
                 return Ok(Handled::Done);
             }
             refused => return Err(self.sequence_refusal(refused, &batch)),
@@ -135,13 +139,17 @@ impl<D: Disk> Partition<D> {
         let appended = match self.store.entries.append(self.spec.term, &draft) {
             Ok(appended) => appended,
             Err(AppendError::NoRoom { .. }) => {
-                if let Some(refusal) = self.disk_full(clock.monotonic_ms) {
-                    return Err(refusal);
+                if let Some(refusal) = self.refused_room(clock.monotonic_ms) {
+                    return Err(refusal.clone());
                 }
-                self.want_segments(fx);
-                return Ok(self.hold(to));
+                self.want_segments(clock.monotonic_ms, fx);
+                self.held.hold(to.connection);
+                return Ok(Handled::Held);
             }
-            Err(AppendError::Held { .. }) => return Ok(self.hold(to)),
+            Err(AppendError::Held { .. }) => {
+                self.held.hold(to.connection);
+                return Ok(Handled::Held);
+            }
             Err(AppendError::Poisoned { .. }) => {
                 return Err(self.fenced().unwrap_or_else(|| {
                     Refusal::new(Status::StorageFailed, "the log takes no more writes")
@@ -160,16 +168,9 @@ impl<D: Disk> Partition<D> {
             id,
         };
         self.receipts
-            .push(appended.header.offset, to, correlation, receipt);
-        self.want_segments(fx);
+            .push(appended.offset.next(), to, correlation, receipt);
+        self.want_segments(clock.monotonic_ms, fx);
         Ok(Handled::Done)
-    }
-
-    fn hold(&mut self, to: StreamKey) -> Handled {
-        if !self.held.contains(&to.connection) {
-            self.held.push(to.connection);
-        }
-        Handled::Held
     }
 
     fn sequence_refusal(&self, check: Check, batch: &Batch<'_>) -> Refusal {

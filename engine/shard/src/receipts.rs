@@ -1,6 +1,6 @@
 //! Receipts that wait for the high watermark.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use hulse_model::Offset;
 
@@ -11,88 +11,68 @@ use crate::effect::Receipt;
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     above: Offset,
-    to: StreamKey,
     correlation: u64,
     receipt: Receipt,
 }
 
-/// The receipts of one partition that are not yet due, in the order in which they will be.
+/// The receipts of one partition that are not yet due, by the stream that is owed them.
 ///
-/// Receipts of one producer leave in the order of its batches: a new batch waits for its own
-/// offset, and a duplicate waits behind whatever its producer is owed already.
+/// Receipts of one stream leave in the order of its batches: a new batch waits for its own
+/// offset, and a duplicate waits behind whatever its stream is owed already. So a stream's
+/// offsets never fall, and nothing is ever looked for.
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
-    queue: VecDeque<Waiting>,
+    owed: BTreeMap<StreamKey, VecDeque<Waiting>>,
 }
 
 impl Receipts {
-    /// Adds the receipt of a batch at the log's end.
+    /// Adds the receipt of a batch that has everything below `above` stored before it is due, and
+    /// everything that its stream was owed before.
     pub(crate) fn push(
-        &mut self,
-        offset: Offset,
-        to: StreamKey,
-        correlation: u64,
-        receipt: Receipt,
-    ) {
-        self.insert(Waiting {
-            above: offset.next(),
-            to,
-            correlation,
-            receipt,
-        });
-    }
-
-    /// Adds the receipt of a duplicate: due when its original and everything that this stream sent
-    /// before is.
-    pub(crate) fn push_duplicate(
         &mut self,
         above: Offset,
         to: StreamKey,
         correlation: u64,
         receipt: Receipt,
     ) {
-        let last = self
-            .queue
-            .iter()
-            .rev()
-            .find(|w| w.to == to)
-            .map(|w| w.above);
-        let above = last.map_or(above, |last| last.max(above));
-        self.insert(Waiting {
+        let owed = self.owed.entry(to).or_default();
+        let above = owed.back().map_or(above, |last| last.above.max(above));
+        owed.push_back(Waiting {
             above,
-            to,
             correlation,
             receipt,
         });
     }
 
-    fn insert(&mut self, waiting: Waiting) {
-        let mut at = self.queue.len();
-        while at > 0 && self.queue[at - 1].above > waiting.above {
-            at -= 1;
-        }
-        self.queue.insert(at, waiting);
+    /// Takes what is due at this high watermark.
+    pub(crate) fn release(
+        &mut self,
+        high_watermark: Offset,
+        mut give: impl FnMut(StreamKey, Receipt),
+    ) {
+        self.owed.retain(|to, owed| {
+            while let Some(first) = owed.front()
+                && first.above <= high_watermark
+            {
+                give(*to, first.receipt);
+                owed.pop_front();
+            }
+            !owed.is_empty()
+        });
     }
 
-    /// Takes the next receipt that is due at this high watermark.
-    pub(crate) fn due(&mut self, high_watermark: Offset) -> Option<(StreamKey, Receipt)> {
-        let first = self.queue.front()?;
-        if first.above > high_watermark {
-            return None;
-        }
-        self.queue.pop_front().map(|w| (w.to, w.receipt))
-    }
-
-    /// Drops what is owed to streams for which `gone` is true: nobody is there to be told.
-    pub(crate) fn forget(&mut self, gone: impl Fn(StreamKey) -> bool) {
-        self.queue.retain(|w| !gone(w.to));
+    /// Drops what is owed to a stream that is gone: nobody is there to be told.
+    pub(crate) fn forget(&mut self, stream: StreamKey) {
+        self.owed.remove(&stream);
     }
 
     /// Takes everything, due or not: when the log has failed.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (StreamKey, u64, Receipt)> + '_ {
-        self.queue
-            .drain(..)
-            .map(|w| (w.to, w.correlation, w.receipt))
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (StreamKey, u64, Receipt)> + use<> {
+        let owed = std::mem::take(&mut self.owed).into_iter();
+        owed.flat_map(|(to, owed)| {
+            owed.into_iter()
+                .map(move |w| (to, w.correlation, w.receipt))
+        })
     }
 }
 
@@ -110,6 +90,14 @@ mod tests {
         }
     }
 
+    fn released(receipts: &mut Receipts, high_watermark: u64) -> Vec<(u64, u64)> {
+        let mut due = Vec::new();
+        receipts.release(Offset(high_watermark), |to, receipt| {
+            due.push((to.connection, receipt.sequence));
+        });
+        due
+    }
+
     #[test]
     fn receipts_leave_in_order_and_not_before_the_high_watermark() {
         let stream = StreamKey {
@@ -121,23 +109,27 @@ mod tests {
             stream: 1,
         };
         let mut receipts = Receipts::default();
-        receipts.push(Offset(4), stream, 9, receipt(4));
-        receipts.push(Offset(5), stream, 9, receipt(5));
-        receipts.push_duplicate(Offset(2), stream, 9, receipt(2));
-        receipts.push_duplicate(Offset(3), other, 9, receipt(3));
-        assert_eq!(receipts.due(Offset(2)).map(|r| r.1.sequence), None);
-        assert_eq!(receipts.due(Offset(4)).map(|r| r.1.sequence), Some(3));
-        assert_eq!(receipts.due(Offset(4)).map(|r| r.1.sequence), None);
-        let rest: Vec<_> = std::iter::from_fn(|| receipts.due(Offset(6)))
-            .map(|r| r.1.sequence)
-            .collect();
+        receipts.push(Offset(5), stream, 9, receipt(4));
+        receipts.push(Offset(6), stream, 9, receipt(5));
+        receipts.push(Offset(3), stream, 9, receipt(2));
+        receipts.push(Offset(4), other, 9, receipt(3));
+        assert_eq!(released(&mut receipts, 3), []);
+        assert_eq!(released(&mut receipts, 4), [(2, 3)]);
+        assert_eq!(released(&mut receipts, 5), [(1, 4)]);
         assert_eq!(
-            rest,
-            [4, 5, 2],
+            released(&mut receipts, 6),
+            [(1, 5), (1, 2)],
             "a stream's receipts keep the order in which it sent"
         );
-        receipts.push(Offset(6), stream, 9, receipt(6));
-        receipts.forget(|key| key.connection == 1);
-        assert!(receipts.due(Offset(u64::MAX)).is_none());
+        assert!(receipts.owed.is_empty());
+        receipts.push(Offset(7), stream, 9, receipt(6));
+        receipts.push(Offset(8), other, 8, receipt(7));
+        receipts.forget(stream);
+        let rest: Vec<_> = receipts
+            .drain()
+            .map(|(to, id, r)| (to, id, r.sequence))
+            .collect();
+        assert_eq!(rest, [(other, 8, 7)]);
+        assert_eq!(released(&mut receipts, u64::MAX), []);
     }
 }

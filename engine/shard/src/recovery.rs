@@ -1,19 +1,25 @@
 //! Opening a partition: its logs recover themselves, and the state is folded from them.
 
+use std::io;
+
 use hulse_log::{
     CreateError, Disk, Log, LogKind, LogRecovery, PartitionStore, ReadError, RecoveryReport,
 };
 use hulse_model::entry::ENTRY_HEADER_BYTES;
 use hulse_model::{Offset, PartitionId, Position, Term, TopicName};
 use hulse_subscription::{
-    PartitionState, RecordError, Recovery, RecoveryError, SiblingRecord, Subscription,
+    Acknowledgements, Cursor, PartitionState, RecordError, Recovery, RecoveryError, SiblingRecord,
+    Subscription,
 };
 
 use crate::command::Clock;
 use crate::consume::Consumers;
-use crate::durable::SiblingQueue;
+use crate::counts::Counts;
+use crate::held::Held;
 use crate::partition::{Partition, PartitionSpec};
 use crate::receipts::Receipts;
+use crate::sibling::SiblingQueue;
+use crate::snapshots::Snapshots;
 use crate::stats::PartitionCounters;
 use crate::upkeep::Upkeep;
 
@@ -117,6 +123,29 @@ pub enum OpenError {
         /// What is wrong.
         source: RecoveryError,
     },
+    /// The catalogue gives a term that the logs have seen already. Entries of two reigns would have
+    /// the same ids.
+    #[error("partition {partition} of {topic} holds term {found}, and is to be served in {term}")]
+    Term {
+        /// The partition.
+        partition: PartitionId,
+        /// Its topic.
+        topic: TopicName,
+        /// The term that the catalogue gives.
+        term: Term,
+        /// The newest term in its logs.
+        found: Term,
+    },
+    /// Cursors name entries that a loss of power has taken, and could not be set back durably.
+    #[error("subscriptions of partition {partition} of {topic} cannot be set back: {reason}")]
+    SetBack {
+        /// The partition.
+        partition: PartitionId,
+        /// Its topic.
+        topic: TopicName,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl<D: Disk> Partition<D> {
@@ -157,19 +186,21 @@ impl<D: Disk> Partition<D> {
             consumers: Consumers::default(),
             upkeep: Upkeep::default(),
             counters: PartitionCounters::default(),
-            held: Vec::new(),
-            disk_full_until_ms: None,
+            held: Held::default(),
+            no_room: None,
             dirty: false,
-            counted: None,
+            counts: Counts::default(),
             unsynced_counted: 0,
+            ended: Vec::new(),
         };
+        partition.check_term()?;
         let mut recovered = Recovered {
             logs,
             ..Recovered::default()
         };
         partition.fold_records(&mut recovered)?;
-        partition.fold_entries(&mut recovered);
-        partition.lower_cursors(clock);
+        partition.fold_entries(&mut recovered)?;
+        partition.set_cursors_back(clock)?;
         Ok((partition, recovered))
     }
 
@@ -178,14 +209,16 @@ impl<D: Disk> Partition<D> {
         let (partition, topic) = (self.spec.id, self.spec.topic.clone());
         let (start, end) = (self.store.sibling.start(), self.store.sibling.end());
         let mut recovery = Recovery::new();
-        let mut snapshot = Whole::default();
+        let mut snapshots = Snapshots::default();
         let mut cursor = self.store.sibling.cursor(start);
         while cursor.offset() < end {
             let stored = match self.store.sibling.read(&mut cursor, end) {
                 Ok(Some(stored)) => stored,
                 Ok(None) => break,
+                Err(ReadError::Io { path, source }) => return Err(self.unread(path, source)),
                 Err(error) => {
                     recovery.records_missing();
+                    snapshots.records_missing();
                     recovered.passed_over.push(format!("sibling log: {error}"));
                     cursor = self.store.sibling.cursor(behind(&error, cursor.offset()));
                     continue;
@@ -201,7 +234,7 @@ impl<D: Disk> Partition<D> {
             })?;
             self.upkeep.record_appended(payload.len());
             let refused = recovery.refused_snapshots();
-            let whole = snapshot.take(&record, offset, payload.len());
+            let whole = snapshots.take(&record, offset, payload.len());
             let entries = &self.store.entries;
             recovery
                 .apply(record, |term, last| holds(entries, term, last))
@@ -210,15 +243,10 @@ impl<D: Disk> Partition<D> {
                     topic: topic.clone(),
                     source,
                 })?;
-            if let Some(Found {
-                first,
-                applied,
-                bytes,
-            }) = whole
+            if let Some(whole) = whole
                 && recovery.refused_snapshots() == refused
             {
-                self.upkeep
-                    .snapshot_stored(first, offset.next(), applied, bytes);
+                self.upkeep.snapshot_stored(whole, offset.next());
             }
             recovered.records_folded += 1;
         }
@@ -236,7 +264,7 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Folds the headers of the entries that no snapshot has folded yet.
-    fn fold_entries(&mut self, recovered: &mut Recovered) {
+    fn fold_entries(&mut self, recovered: &mut Recovered) -> Result<(), OpenError> {
         let entries = &mut self.store.entries;
         let end = entries.end();
         let mut cursor = entries.cursor(self.state.entries_applied().max(entries.start()));
@@ -248,47 +276,124 @@ impl<D: Disk> Partition<D> {
                     recovered.entries_folded += 1;
                 }
                 Ok(None) => break,
+                Err(ReadError::Io { path, source }) => return Err(self.unread(path, source)),
                 Err(error) => {
                     recovered.passed_over.push(format!("entries: {error}"));
                     cursor = entries.cursor(behind(&error, cursor.offset()));
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A disk that fails for once is no damage: nothing is passed over for its sake.
+    fn unread(&self, path: String, source: io::Error) -> OpenError {
+        OpenError::Log {
+            partition: self.spec.id,
+            topic: self.spec.topic.clone(),
+            source: Box::new(hulse_log::OpenError::Io { path, source }),
+        }
+    }
+
+    /// A primary takes a new term at every start, so that (term, offset) names one entry for ever.
+    fn check_term(&self) -> Result<(), OpenError> {
+        let (term, store) = (self.spec.term, &self.store);
+        let found = store.entries.last_term().max(store.sibling.last_term());
+        if found < term {
+            return Ok(());
+        }
+        Err(OpenError::Term {
+            partition: self.spec.id,
+            topic: self.spec.topic.clone(),
+            term,
+            found,
+        })
     }
 
     /// Sets back every cursor that names entries which the log does not hold: after a loss of
     /// power at `memory`, the sibling log may have kept more than the entries. The new entries at
-    /// these offsets are other ones, which nobody has acknowledged.
-    fn lower_cursors(&mut self, clock: Clock) {
+    /// these offsets are other ones, which nobody has acknowledged. That is durable before any of
+    /// them is appended: afterwards nothing would show that the cursor is too high.
+    fn set_cursors_back(&mut self, clock: Clock) -> Result<(), OpenError> {
         let end = self.store.entries.end();
         let beyond = |s: &&Subscription| {
             let acknowledged = s.cursor().acknowledgements();
-            let ranges = acknowledged
-                .entries()
-                .last()
-                .is_some_and(|range| range.end > end);
-            let partial = acknowledged
-                .partial()
-                .last()
-                .is_some_and(|p| p.offset() >= end);
-            s.cursor().mark() > Position::at(end) || ranges || partial
+            let ranges = acknowledged.entries().last();
+            let partial = acknowledged.partial().last();
+            s.cursor().mark() > Position::at(end)
+                || ranges.is_some_and(|range| range.end > end)
+                || partial.is_some_and(|entry| entry.offset() >= end)
         };
-        let lowered: Vec<_> = self
+        let back: Vec<_> = self
             .state
             .subscriptions()
             .filter(beyond)
-            .map(|s| (s.id(), s.cursor().mark().min(Position::at(end))))
+            .map(|s| (s.id(), s.cursor().acknowledgements()))
             .collect();
-        for (id, position) in lowered {
-            let record = self.state.plan_seek(id, position);
+        if back.is_empty() {
+            return Ok(());
+        }
+        for (id, acknowledged) in back {
+            let mark = acknowledged.mark().min(Position::at(end));
+            let record = self.state.plan_seek(id, mark);
             self.store_record(clock, record, Offset::ZERO, Vec::new());
+            // What is acknowledged of the entries that are there stays so.
+            if let Some(subscription) = self.state.subscription_mut(id) {
+                acknowledge_below(subscription.cursor_mut(), &acknowledged, end);
+                self.sibling.cursor_moved(id, None);
+            }
+        }
+        self.store_everything(clock)
+            .map_err(|reason| OpenError::SetBack {
+                partition: self.spec.id,
+                topic: self.spec.topic.clone(),
+                reason,
+            })
+    }
+
+    /// Stores all that is to be recorded, durably, here and now.
+    fn store_everything(&mut self, clock: Clock) -> Result<(), String> {
+        loop {
+            self.record_cursors(clock);
+            if self.sibling.is_idle() {
+                break;
+            }
+            match self.store.sibling.segment_wanted() {
+                Some(work) => {
+                    let prepared = self.store.sibling.segment_prepared(work.run());
+                    prepared.map_err(|error| error.to_string())?;
+                }
+                None => self.store.sibling.sync().map_err(|e| e.to_string())?,
+            }
+            self.store_unstored(clock);
+        }
+        self.store.sibling.sync().map_err(|e| e.to_string())
+    }
+}
+
+/// Acknowledges again what lies below `end`.
+fn acknowledge_below(cursor: &mut Cursor, acknowledged: &Acknowledgements, end: Offset) {
+    for range in acknowledged.entries() {
+        if range.first < end {
+            cursor.acknowledge_entries(range.first, range.end.min(end));
+        }
+    }
+    for entry in acknowledged.partial() {
+        if entry.offset() < end {
+            for range in entry.ranges() {
+                cursor.acknowledge_range(entry.offset(), range.first, range.last, u32::MAX);
+            }
         }
     }
 }
 
-/// Whether the log of entries holds this entry, or has held it and let it go.
+/// Whether the log of entries holds this entry, or has held it and let it go. A damaged one was
+/// durable, and stands for what it was: its snapshot may be all that is left of the state.
 fn holds<D: Disk>(entries: &Log<D>, term: Term, offset: Offset) -> bool {
     if offset < entries.start() {
+        return true;
+    }
+    if entries.damaged().iter().any(|range| range.contains(offset)) {
         return true;
     }
     let terms = entries.terms();
@@ -302,40 +407,5 @@ fn behind(error: &ReadError, at: Offset) -> Offset {
         ReadError::Damaged { end, .. } => (*end).max(at.next()),
         ReadError::BelowStart { start } => (*start).max(at.next()),
         _ => at.next(),
-    }
-}
-
-/// Finds whole snapshots among the records.
-#[derive(Debug, Default)]
-struct Whole {
-    first: Offset,
-    bytes: u64,
-}
-
-/// A whole snapshot.
-struct Found {
-    first: Offset,
-    applied: Offset,
-    bytes: u64,
-}
-
-impl Whole {
-    fn take(&mut self, record: &SiblingRecord, offset: Offset, bytes: usize) -> Option<Found> {
-        let SiblingRecord::Snapshot(part) = record else {
-            return None;
-        };
-        if part.part == 0 {
-            *self = Self {
-                first: offset,
-                bytes: 0,
-            };
-        }
-        self.bytes += bytes as u64;
-        let whole = part.part + 1 == part.parts;
-        whole.then_some(Found {
-            first: self.first,
-            applied: part.entries_applied,
-            bytes: self.bytes,
-        })
     }
 }

@@ -139,11 +139,6 @@ impl<D: Disk> Partition<D> {
         stats.fenced_partitions += u64::from(self.fenced().is_some());
     }
 
-    /// Bytes of both logs that are appended and not yet synced.
-    pub(crate) fn unsynced_bytes(&self) -> usize {
-        self.store.entries.unsynced_bytes() + self.store.sibling.unsynced_bytes()
-    }
-
     /// This partition as `topic describe` shows it.
     pub(crate) fn describe(&self, producers: usize) -> PartitionStats {
         let entries = &self.store.entries;

@@ -1,19 +1,17 @@
 //! What a partition does for itself: snapshots, retention, and the lazy syncs of `memory`.
 
-use hulse_log::{Disk, Retention};
+use hulse_log::{Disk, LogKind, Retention};
 use hulse_model::Offset;
 use hulse_model::limits::RETENTION_MS_DEFAULT;
 use hulse_subscription::{SinceSnapshot, snapshot_due};
 
 use crate::command::Clock;
 use crate::effect::Effect;
-use crate::partition::Partition;
-use hulse_log::LogKind;
+use crate::partition::{AckLevel, Partition};
+use crate::snapshots::Snapshot;
 
 /// Bytes of state in one part of a snapshot: small parts fit into small segments.
 const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
-/// Unsynced bytes at which a partition at `memory` syncs without waiting for the clock.
-const LAZY_SYNC_BYTES: usize = 4 * 1024 * 1024;
 /// How long a partition at `memory` may hold unsynced bytes, in milliseconds.
 const LAZY_SYNC_MS: u64 = 1_000;
 /// How often retention is looked at, in milliseconds.
@@ -23,20 +21,14 @@ const RETENTION_INTERVAL_MS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub(crate) struct Upkeep {
     since: SinceSnapshot,
-    /// Where the newest snapshot begins and ends in the sibling log, and what it has applied.
-    snapshot: Option<Snapshot>,
+    /// The newest snapshot in the sibling log, and the offset after its last part.
+    snapshot: Option<(Snapshot, Offset)>,
     /// For each log: a sync is due though the level does not ask for one.
     lazy_sync_due: [bool; 2],
+    /// Every round is synced: the partition is about to be closed.
+    closing: bool,
     lazy_sync_at_ms: u64,
     retention_at_ms: u64,
-}
-
-/// A snapshot in the sibling log.
-#[derive(Debug, Clone, Copy)]
-struct Snapshot {
-    first: Offset,
-    end: Offset,
-    entries_applied: Offset,
 }
 
 impl Upkeep {
@@ -50,33 +42,28 @@ impl Upkeep {
         self.since.record_bytes += bytes as u64;
     }
 
-    /// Notes a snapshot, written now or found at recovery, which lies in the sibling log from
-    /// `first` up to, not including, `end`.
-    pub(crate) fn snapshot_stored(
-        &mut self,
-        first: Offset,
-        end: Offset,
-        entries_applied: Offset,
-        snapshot_bytes: u64,
-    ) {
-        self.snapshot = Some(Snapshot {
-            first,
-            end,
-            entries_applied,
-        });
+    /// Notes a snapshot, written now or found at recovery, whose last part stands right before
+    /// `end`.
+    pub(crate) fn snapshot_stored(&mut self, snapshot: Snapshot, end: Offset) {
+        self.snapshot = Some((snapshot, end));
         self.since = SinceSnapshot {
-            snapshot_bytes,
+            snapshot_bytes: snapshot.bytes,
             ..SinceSnapshot::default()
         };
     }
 
-    /// Asks for a sync of everything, whatever the level: the partition is about to be closed.
-    pub(crate) fn sync_everything(&mut self) {
+    /// Asks for one sync of everything, whatever the level.
+    pub(crate) fn sync_soon(&mut self) {
         self.lazy_sync_due = [true; 2];
     }
 
+    /// Asks for a sync of every round from now on: the partition is about to be closed.
+    pub(crate) fn sync_always(&mut self) {
+        self.closing = true;
+    }
+
     pub(crate) fn sync_due(&self, kind: LogKind) -> bool {
-        self.lazy_sync_due[kind as usize]
+        self.closing || self.lazy_sync_due[kind as usize]
     }
 
     pub(crate) fn sync_begun(&mut self, kind: LogKind) {
@@ -90,7 +77,7 @@ impl<D: Disk> Partition<D> {
         if self.fenced().is_some() {
             return false;
         }
-        let mut round = self.lazy_sync(clock);
+        let mut round = self.lazy_sync(clock) | self.is_retry_due(clock.monotonic_ms);
         round |= self.snapshot(clock);
         if clock.monotonic_ms >= self.upkeep.retention_at_ms {
             self.upkeep.retention_at_ms = clock.monotonic_ms + RETENTION_INTERVAL_MS;
@@ -99,24 +86,19 @@ impl<D: Disk> Partition<D> {
         round
     }
 
-    /// Whether the partition has gathered so much, or for so long, that it wants a lazy sync.
+    /// Whether the partition has had unsynced bytes for so long that it wants a lazy sync.
     fn lazy_sync(&mut self, clock: Clock) -> bool {
-        let unsynced = [
-            self.store.entries.unsynced_bytes(),
-            self.store.sibling.unsynced_bytes(),
-        ];
-        if unsynced == [0, 0] {
+        let unsynced = LogKind::ALL.map(|log| self.store.log(log).unsynced_bytes() > 0);
+        if self.spec.ack == AckLevel::Disk || unsynced == [false; 2] {
             self.upkeep.lazy_sync_at_ms = clock.monotonic_ms + LAZY_SYNC_MS;
             return false;
         }
-        let late = clock.monotonic_ms >= self.upkeep.lazy_sync_at_ms;
-        if late {
-            self.upkeep.lazy_sync_at_ms = clock.monotonic_ms + LAZY_SYNC_MS;
+        if clock.monotonic_ms < self.upkeep.lazy_sync_at_ms {
+            return false;
         }
-        for (due, unsynced) in self.upkeep.lazy_sync_due.iter_mut().zip(unsynced) {
-            *due |= unsynced > 0 && (late || unsynced >= LAZY_SYNC_BYTES);
-        }
-        self.upkeep.lazy_sync_due.contains(&true)
+        self.upkeep.lazy_sync_at_ms = clock.monotonic_ms + LAZY_SYNC_MS;
+        self.upkeep.lazy_sync_due = unsynced;
+        true
     }
 
     /// Writes a snapshot when one is due, so that a restart folds little and old records can go.
@@ -124,21 +106,23 @@ impl<D: Disk> Partition<D> {
         if !snapshot_due(&self.upkeep.since) || !self.sibling.is_stored() {
             return false;
         }
-        let applied = self.state.entries_applied();
-        let first = self.store.sibling.end();
         let parts = self.state.snapshot(SNAPSHOT_PART_BYTES);
-        let bytes = parts.iter().map(|part| part.to_bytes().len() as u64).sum();
+        let snapshot = Snapshot {
+            first: self.store.sibling.end(),
+            entries_applied: self.state.entries_applied(),
+            bytes: parts.iter().map(|part| part.to_bytes().len() as u64).sum(),
+        };
         for part in parts {
             self.store_record(clock, Some(part), Offset::ZERO, Vec::new());
         }
         // Parts that wait for room are stored in the order of the queue, so nothing else lies
         // between; until then their end is not known, and the snapshot before counts.
         if self.sibling.is_stored() {
-            self.upkeep
-                .snapshot_stored(first, self.store.sibling.end(), applied, bytes);
+            let end = self.store.sibling.end();
+            self.upkeep.snapshot_stored(snapshot, end);
         } else {
             self.upkeep.since = SinceSnapshot {
-                snapshot_bytes: bytes,
+                snapshot_bytes: snapshot.bytes,
                 ..SinceSnapshot::default()
             };
         }
@@ -148,14 +132,14 @@ impl<D: Disk> Partition<D> {
     /// Removes what every subscription has acknowledged and is older than the policy says, and the
     /// records that a durable snapshot has made superfluous.
     fn retain(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
-        let Some(Snapshot {
-            first,
-            end,
-            entries_applied,
-        }) = self.upkeep.snapshot
-        else {
+        let Some((snapshot, end)) = self.upkeep.snapshot else {
             return;
         };
+        let Snapshot {
+            first,
+            entries_applied,
+            ..
+        } = snapshot;
         // The snapshot, and the entries that it has folded, must be durable before anything that
         // they stand for may go.
         if self.store.sibling.flushed() < end || self.store.entries.flushed() < entries_applied {

@@ -1,0 +1,311 @@
+//! What clients ask: streams are opened, used, and closed.
+
+use hulse_log::Disk;
+use hulse_model::limits::CONNECTION_STREAMS_MAX;
+use hulse_model::{PartitionId, Status};
+
+use crate::command::{Clock, Command, Handled, StreamKey};
+use crate::consume::Subscribing;
+use crate::effect::{Effect, Refusal, Reply};
+use crate::produce::Batch;
+use crate::shard::{Role, Shard, Stream};
+
+impl<D: Disk> Shard<D> {
+    /// Takes a request that opens a stream, or that names a partition instead of a stream.
+    pub fn handle_on(
+        &mut self,
+        clock: Clock,
+        id: PartitionId,
+        to: StreamKey,
+        correlation: u64,
+        command: Command<'_>,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        if let Err(refusal) = self.open_stream(clock, id, to, correlation, command) {
+            fx.push(Effect::Reply {
+                to,
+                correlation,
+                reply: Reply::Refused(refusal),
+            });
+        }
+    }
+
+    fn open_stream(
+        &mut self,
+        clock: Clock,
+        id: PartitionId,
+        to: StreamKey,
+        correlation: u64,
+        command: Command<'_>,
+    ) -> Result<(), Refusal> {
+        if self.stopping {
+            return Err(Refusal::new(Status::NotReady, "the broker is stopping"));
+        }
+        if self.streams.contains_key(&to) {
+            let text = format!("stream {} is open already", to.stream);
+            return Err(Refusal::new(Status::ProtocolViolation, text));
+        }
+        let all = StreamKey { stream: 0, ..to }..=StreamKey {
+            stream: u32::MAX,
+            ..to
+        };
+        let opens = to.stream != 0;
+        if opens && self.streams.range(all).count() >= CONNECTION_STREAMS_MAX {
+            let text = format!("a connection has at most {CONNECTION_STREAMS_MAX} streams");
+            return Err(Refusal::new(Status::OverLimit, text));
+        }
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            let text = "this core does not have the partition; look the topic up again";
+            return Err(Refusal::new(Status::NotPrimary, text));
+        };
+        let role = match command {
+            Command::OpenProducer { name, epoch } if opens => Some(Role::Producer(
+                partition.open_producer(clock, &name, epoch, to, correlation)?,
+            )),
+            Command::Subscribe {
+                subscription,
+                kind,
+                start,
+                consumer,
+                permits,
+            } if opens => {
+                let wanted = Subscribing {
+                    subscription,
+                    kind,
+                    start,
+                    consumer,
+                    permits,
+                };
+                let subscription = partition.subscribe(clock, wanted, to, correlation)?;
+                Some(Role::Consumer { subscription })
+            }
+            Command::SeekSubscription {
+                subscription,
+                to: place,
+            } => {
+                partition.seek_named(clock, &subscription, place, to, correlation)?;
+                None
+            }
+            Command::DeleteSubscription { subscription } => {
+                partition.delete_subscription(clock, &subscription, to, correlation)?;
+                None
+            }
+            _ => {
+                return Err(Refusal::new(
+                    Status::ProtocolViolation,
+                    "the request needs an open stream, and the stream is not open",
+                ));
+            }
+        };
+        if let Some(role) = role {
+            let partition = id;
+            self.streams.insert(to, Stream { partition, role });
+        }
+        // The end of the round answers, and then delivers.
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Takes a request of an open stream.
+    ///
+    /// A refusal that no request waits for ends the stream, here as at the client. What comes for
+    /// a stream that is not open, and asks for no answer, has crossed with its end and is dropped.
+    pub fn handle(
+        &mut self,
+        clock: Clock,
+        to: StreamKey,
+        correlation: u64,
+        command: Command<'_>,
+        fx: &mut Vec<Effect<D>>,
+    ) -> Handled {
+        let batch = match &command {
+            Command::Produce {
+                sequence, messages, ..
+            } => Some((*sequence, *messages)),
+            _ => None,
+        };
+        let outcome = match self.streams.get(&to).copied() {
+            Some(stream) => self.handle_stream(clock, stream, to, correlation, command, fx),
+            None if correlation == 0 && batch.is_none() => Ok(Handled::Done),
+            None => {
+                let text = format!("stream {} is not open", to.stream);
+                Err(Refusal::new(Status::ProtocolViolation, text))
+            }
+        };
+        match outcome {
+            Ok(handled) => handled,
+            Err(mut refusal) => {
+                refusal.batch = batch;
+                if correlation == 0 {
+                    self.close_stream(to);
+                }
+                fx.push(Effect::Reply {
+                    to,
+                    correlation,
+                    reply: Reply::Refused(refusal),
+                });
+                Handled::Done
+            }
+        }
+    }
+
+    fn handle_stream(
+        &mut self,
+        clock: Clock,
+        stream: Stream,
+        to: StreamKey,
+        correlation: u64,
+        command: Command<'_>,
+        fx: &mut Vec<Effect<D>>,
+    ) -> Result<Handled, Refusal> {
+        let id = stream.partition;
+        if matches!(command, Command::Produce { .. }) && self.holds_back(to.connection)? {
+            return Ok(Handled::Held);
+        }
+        let receipt = Some(correlation);
+        let partition = self
+            .partitions
+            .get_mut(&id)
+            .expect("a stream's partition is open");
+        match (command, stream.role) {
+            (
+                Command::Produce {
+                    sequence,
+                    messages,
+                    skipped,
+                    payload,
+                },
+                Role::Producer(producer),
+            ) => {
+                let batch = Batch {
+                    sequence,
+                    messages,
+                    skipped,
+                    payload,
+                };
+                let handled = partition.produce(clock, producer, batch, to, correlation, fx);
+                self.touch(id);
+                self.count_unsynced(id);
+                return handled;
+            }
+            (Command::Permits(more), Role::Consumer { subscription }) => {
+                partition.add_permits(subscription, to, more)?;
+                self.dispatch(id, Some(subscription), fx);
+            }
+            (
+                Command::AckCumulative {
+                    up_to,
+                    receipt: wanted,
+                },
+                Role::Consumer { subscription },
+            ) => {
+                let receipt = receipt.filter(|_| wanted);
+                partition.acknowledge_cumulative(clock, subscription, up_to, to, receipt)?;
+                self.touch(id);
+            }
+            (
+                Command::AckIndividual {
+                    messages,
+                    receipt: wanted,
+                },
+                Role::Consumer { subscription },
+            ) => {
+                let receipt = receipt.filter(|_| wanted);
+                partition.acknowledge_individual(clock, subscription, messages, to, receipt)?;
+                self.touch(id);
+            }
+            (Command::Seek(place), Role::Consumer { subscription }) => {
+                partition.seek(clock, subscription, place, to, correlation)?;
+                self.touch(id);
+            }
+            (Command::Close, _) => {
+                self.close_stream(to);
+                fx.push(Effect::Reply {
+                    to,
+                    correlation,
+                    reply: Reply::Closed,
+                });
+            }
+            _ => {
+                return Err(Refusal::new(
+                    Status::ProtocolViolation,
+                    "the request does not fit the stream: a producer cannot consume, nor a consumer produce",
+                ));
+            }
+        }
+        Ok(Handled::Done)
+    }
+
+    /// Whether a batch of the connection is held back for the sake of the whole core.
+    fn holds_back(&mut self, connection: u64) -> Result<bool, Refusal> {
+        if self.stopping {
+            return Err(Refusal::new(Status::NotReady, "the broker is stopping"));
+        }
+        if self.unsynced_bytes < self.config.unsynced_bytes_max {
+            return Ok(false);
+        }
+        if self.held.is_empty() {
+            self.sync_everything_soon();
+        }
+        self.held.hold(connection);
+        Ok(true)
+    }
+
+    /// The connection is gone: its producers and consumers leave, and what its consumers held goes
+    /// to whoever comes next.
+    pub fn disconnected(&mut self, connection: u64) {
+        let all = StreamKey {
+            connection,
+            stream: 0,
+        }..=StreamKey {
+            connection,
+            stream: u32::MAX,
+        };
+        let streams: Vec<StreamKey> = self.streams.range(all).map(|(key, _)| *key).collect();
+        for stream in streams {
+            self.close_stream(stream);
+        }
+        self.held.forget(connection);
+        if self.outlets.forget(connection) {
+            // The others may be delivered to again, at the end of the round or with the next tick.
+            for id in self.consumed_partitions() {
+                self.touch(id);
+            }
+        }
+    }
+
+    /// The rim has told a stream that it has ended, because of something that the shard did not
+    /// see: a request of it that could not be read.
+    pub fn ended(&mut self, stream: StreamKey) {
+        self.close_stream(stream);
+    }
+
+    /// Ends a stream whose client is not told anything more.
+    fn close_stream(&mut self, key: StreamKey) {
+        let Some(stream) = self.end_stream(key) else {
+            return;
+        };
+        if let Some(partition) = self.partitions.get_mut(&stream.partition) {
+            partition.receipts.forget(key);
+            partition.sibling.forget(key);
+            if let Role::Producer(_) = stream.role {
+                partition.held.forget(key.connection);
+            }
+        }
+    }
+
+    /// Ends a stream; the requests that it has not been answered yet still are.
+    pub(super) fn end_stream(&mut self, key: StreamKey) -> Option<Stream> {
+        let stream = self.streams.remove(&key)?;
+        if let Some(partition) = self.partitions.get_mut(&stream.partition) {
+            match stream.role {
+                Role::Producer(producer) => {
+                    let producers = partition.state.producers_mut();
+                    producers.closed(producer.id, producer.epoch);
+                }
+                Role::Consumer { subscription } => partition.detach(subscription, key),
+            }
+        }
+        Some(stream)
+    }
+}

@@ -1,0 +1,210 @@
+//! What happens without a client: rounds end, syncs and segments come back, time passes.
+
+use std::io;
+
+use hulse_log::{Disk, LogKind, Prepared, SyncTicket};
+use hulse_model::PartitionId;
+
+use crate::command::{Clock, StreamKey};
+use crate::effect::Effect;
+use crate::outlets::Reopened;
+use crate::shard::{Role, Shard};
+
+impl<D: Disk> Shard<D> {
+    /// Bytes have left towards a connection.
+    pub fn sent(&mut self, connection: u64, bytes: usize, fx: &mut Vec<Effect<D>>) {
+        let partitions = match self.outlets.sent(connection, bytes) {
+            Reopened::None => return,
+            Reopened::Connection => {
+                let first = StreamKey {
+                    connection,
+                    stream: 0,
+                };
+                let last = StreamKey {
+                    connection,
+                    stream: u32::MAX,
+                };
+                let streams = self.streams.range(first..=last);
+                let mut partitions: Vec<_> = streams.map(|(_, s)| s.partition).collect();
+                partitions.sort_unstable();
+                partitions.dedup();
+                partitions
+            }
+            Reopened::Core => self.consumed_partitions(),
+        };
+        for id in partitions {
+            self.dispatch(id, None, fx);
+        }
+    }
+
+    /// Notes bytes of answers that the rim has queued towards a connection; deliveries are noted
+    /// here by themselves.
+    pub fn queued(&mut self, connection: u64, bytes: usize) {
+        self.outlets.queue(connection, bytes);
+    }
+
+    /// Ends a burst of requests: writes what they have staged, begins the syncs that can begin.
+    pub fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(partition) = self.partitions.get_mut(&id) else {
+                continue;
+            };
+            partition.dirty = false;
+            let before = fx.len();
+            partition.end_round(clock, fx);
+            let begun = |effect: &&Effect<D>| matches!(effect, Effect::Sync { .. });
+            self.syncs += fx[before..].iter().filter(begun).count() as u64;
+            self.count_unsynced(id);
+            self.end_streams(clock, id);
+            self.dispatch(id, None, fx);
+        }
+        // A log that has failed counts no more, and has no sync that would wake anybody.
+        if self.unsynced_bytes < self.config.unsynced_bytes_max {
+            self.resume_held(fx);
+        }
+    }
+
+    /// A sync has ended; the next begins at once if there is more to sync.
+    pub fn synced(
+        &mut self,
+        clock: Clock,
+        id: PartitionId,
+        log: LogKind,
+        ticket: SyncTicket<D>,
+        result: io::Result<()>,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        partition.synced(log, ticket, result, fx);
+        self.count_unsynced(id);
+        self.resume_held(fx);
+        self.touch(id);
+        self.end_round(clock, fx);
+    }
+
+    /// A segment is prepared, or could not be.
+    pub fn prepared(
+        &mut self,
+        clock: Clock,
+        id: PartitionId,
+        log: LogKind,
+        prepared: Prepared<D>,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        let outcome = partition.store.log_mut(log).segment_prepared(prepared);
+        partition.prepared(log, outcome, clock.monotonic_ms, fx);
+        self.touch(id);
+        self.end_round(clock, fx);
+    }
+
+    /// Lets time pass: snapshots, retention, lazy syncs. Call it a few times a second.
+    pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        let mut rounds = Vec::new();
+        for (id, partition) in &mut self.partitions {
+            if partition.tick(clock, fx) {
+                rounds.push(*id);
+            }
+        }
+        for id in rounds {
+            self.touch(id);
+        }
+        self.end_round(clock, fx);
+    }
+
+    /// Takes no more writes, delivers nothing more, and begins the last syncs.
+    pub fn stop(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        self.stopping = true;
+        let ids: Vec<_> = self.partitions.keys().copied().collect();
+        for id in ids {
+            if let Some(partition) = self.partitions.get_mut(&id) {
+                partition.resume_held(fx);
+                partition.upkeep.sync_always();
+            }
+            self.touch(id);
+        }
+        self.resume_held(fx);
+        self.end_round(clock, fx);
+    }
+
+    /// Lets the connections that were held back for the sake of the core try again.
+    pub(super) fn resume_held(&mut self, fx: &mut Vec<Effect<D>>) {
+        let resume = |connection| Effect::Resume { connection };
+        fx.extend(self.held.drain().map(resume));
+    }
+
+    /// Has every partition synced that would leave its unsynced bytes to the clock.
+    pub(super) fn sync_everything_soon(&mut self) {
+        let unsynced = self.partitions.iter_mut();
+        let unsynced = unsynced.filter(|(_, partition)| partition.unsynced_bytes() > 0);
+        let ids: Vec<_> = unsynced
+            .map(|(id, partition)| {
+                partition.upkeep.sync_soon();
+                *id
+            })
+            .collect();
+        for id in ids {
+            self.touch(id);
+        }
+    }
+
+    /// Brings the core's sum of unsynced bytes up to date with one partition.
+    pub(super) fn count_unsynced(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            let now = partition.unsynced_bytes();
+            let before = std::mem::replace(&mut partition.unsynced_counted, now);
+            self.unsynced_bytes = self.unsynced_bytes - before + now;
+        }
+    }
+
+    /// Puts a partition on the list of those to write at the end of the round.
+    pub(super) fn touch(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id)
+            && !partition.dirty
+        {
+            partition.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// The partitions with a consumer.
+    pub(super) fn consumed_partitions(&self) -> Vec<PartitionId> {
+        let consumed = self.partitions.iter();
+        let consumed = consumed.filter(|(_, partition)| partition.consumers.are_attached());
+        consumed.map(|(id, _)| *id).collect()
+    }
+
+    /// Delivers what can be delivered, to one subscription of a partition or to all.
+    pub(super) fn dispatch(&mut self, id: PartitionId, only: Option<u64>, fx: &mut Vec<Effect<D>>) {
+        if self.stopping {
+            return;
+        }
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.dispatch(only, &mut self.outlets, fx);
+            for ended in std::mem::take(&mut partition.ended) {
+                self.end_stream(ended.stream);
+            }
+        }
+    }
+
+    /// Ends the streams whose opening has been refused after all.
+    fn end_streams(&mut self, clock: Clock, id: PartitionId) {
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        for ended in std::mem::take(&mut partition.ended) {
+            let stream = self.end_stream(ended.stream);
+            if let Some(Role::Consumer { subscription }) = stream.map(|stream| stream.role)
+                && ended.made_in_vain
+                && let Some(partition) = self.partitions.get_mut(&id)
+            {
+                partition.take_back(clock, subscription);
+                self.touch(id);
+            }
+        }
+    }
+}

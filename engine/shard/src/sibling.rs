@@ -1,0 +1,212 @@
+//! Records on their way into the sibling log, and the answers that wait for them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hulse_model::Offset;
+
+use crate::command::StreamKey;
+use crate::effect::Reply;
+
+/// An answer that waits for something to be durable.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) to: StreamKey,
+    pub(crate) correlation: u64,
+    pub(crate) reply: Reply,
+}
+
+impl Answer {
+    /// Whether the stream does nothing else before it: a producer stores nothing before it is
+    /// told that it is open, and a consumer is sent nothing before it is told that it is open or
+    /// that its seek is done.
+    const fn is_gate(&self) -> bool {
+        matches!(
+            self.reply,
+            Reply::ProducerOpened { .. } | Reply::Subscribed { .. } | Reply::Done
+        )
+    }
+}
+
+/// A record that is not in the log yet, and the answers that wait for it and all before it.
+#[derive(Debug)]
+pub(crate) struct Unstored {
+    /// Absent for answers that wait for what is there already.
+    pub(crate) record: Option<Vec<u8>>,
+    /// The offset that the high watermark must have reached as well.
+    pub(crate) entries: Offset,
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// An answer whose record is in the sibling log, not yet durable.
+#[derive(Debug)]
+struct Waiting {
+    /// The end of the sibling log that must be durable.
+    sibling: Offset,
+    /// The offset that the high watermark must have reached.
+    entries: Offset,
+    answer: Answer,
+}
+
+/// What one partition's sibling log is still to hold, and who waits for it.
+///
+/// Acknowledgements are not recorded one by one: while a sync runs they gather in the cursors, and
+/// the next round records what has changed, so a record is as large as the round is long.
+#[derive(Debug, Default)]
+pub(crate) struct SiblingQueue {
+    unstored: VecDeque<Unstored>,
+    waiting: VecDeque<Waiting>,
+    /// Subscriptions whose cursors have moved since their last record, with the receipts owed.
+    moved: VecDeque<(u64, Vec<Answer>)>,
+    /// For each stream that waits at a gate, how many gates it has before it.
+    gated: BTreeMap<StreamKey, usize>,
+    /// The first record that is not in the log found no room there.
+    no_room: bool,
+}
+
+impl SiblingQueue {
+    /// Adds a record, or nothing but answers that wait for those before.
+    pub(crate) fn push(&mut self, unstored: Unstored) {
+        for answer in unstored.answers.iter().filter(|answer| answer.is_gate()) {
+            *self.gated.entry(answer.to).or_default() += 1;
+        }
+        self.unstored.push_back(unstored);
+    }
+
+    /// Adds an answer that waits for nothing but its turn.
+    pub(crate) fn push_due(&mut self, answer: Answer) {
+        let (sibling, entries) = (Offset::ZERO, Offset::ZERO);
+        if answer.is_gate() {
+            *self.gated.entry(answer.to).or_default() += 1;
+        }
+        self.waiting.push_back(Waiting {
+            sibling,
+            entries,
+            answer,
+        });
+    }
+
+    /// The first record that is not in the log.
+    pub(crate) fn unstored(&self) -> Option<&Unstored> {
+        self.unstored.front()
+    }
+
+    /// Notes that the first record is in the log, which now ends at `sibling`.
+    pub(crate) fn stored(&mut self, sibling: Offset) {
+        self.no_room = false;
+        if let Some(Unstored {
+            entries, answers, ..
+        }) = self.unstored.pop_front()
+        {
+            let wait = |answer| Waiting {
+                sibling,
+                entries,
+                answer,
+            };
+            self.waiting.extend(answers.into_iter().map(wait));
+        }
+    }
+
+    /// Notes that the first record finds no room in the log.
+    pub(crate) fn found_no_room(&mut self) {
+        self.no_room = true;
+    }
+
+    /// Whether records wait for a segment.
+    pub(crate) const fn wants_room(&self) -> bool {
+        self.no_room
+    }
+
+    /// Notes that a cursor has moved; the receipt, if one is wanted, goes when that is durable.
+    pub(crate) fn cursor_moved(&mut self, subscription: u64, receipt: Option<Answer>) {
+        match self.moved.iter_mut().find(|(id, _)| *id == subscription) {
+            Some((_, answers)) => answers.extend(receipt),
+            None => self
+                .moved
+                .push_back((subscription, receipt.into_iter().collect())),
+        }
+    }
+
+    /// Takes the first subscription whose cursor has moved.
+    pub(crate) fn take_moved(&mut self) -> Option<(u64, Vec<Answer>)> {
+        self.moved.pop_front()
+    }
+
+    /// Whether the stream waits for an answer before which it neither stores nor is sent anything.
+    pub(crate) fn gates(&self, stream: StreamKey) -> bool {
+        self.gated.contains_key(&stream)
+    }
+
+    /// Whether everything asked for so far is stored and answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.unstored.is_empty() && self.waiting.is_empty() && self.moved.is_empty()
+    }
+
+    /// Whether every record so far is in the log, durable or not.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.unstored.is_empty()
+    }
+
+    /// Whether somebody waits to be told something.
+    pub(crate) fn owes(&self) -> bool {
+        !self.waiting.is_empty()
+            || self.unstored.iter().any(|u| !u.answers.is_empty())
+            || self.moved.iter().any(|(_, answers)| !answers.is_empty())
+    }
+
+    /// Takes the next answer that is due when the sibling log is stored up to `sibling` and the
+    /// high watermark is at `entries`.
+    pub(crate) fn due(&mut self, sibling: Offset, entries: Offset) -> Option<Answer> {
+        let first = self.waiting.front()?;
+        if first.sibling > sibling || first.entries > entries {
+            return None;
+        }
+        let answer = self.waiting.pop_front()?.answer;
+        self.passed(&answer);
+        Some(answer)
+    }
+
+    /// Drops the answers for a stream that is gone; the records stay.
+    pub(crate) fn forget(&mut self, stream: StreamKey) {
+        self.waiting.retain(|waiting| waiting.answer.to != stream);
+        let unstored = self.unstored.iter_mut().map(|u| &mut u.answers);
+        let moved = self.moved.iter_mut().map(|(_, answers)| answers);
+        for answers in unstored.chain(moved) {
+            answers.retain(|answer| answer.to != stream);
+        }
+        self.gated.remove(&stream);
+    }
+
+    /// Takes the answers that wait for records which are not in the log; the records stay.
+    pub(crate) fn take_unstored_answers(&mut self) -> Vec<Answer> {
+        let unstored = self.unstored.iter_mut().map(|u| &mut u.answers);
+        let moved = self.moved.iter_mut().map(|(_, answers)| answers);
+        let taken: Vec<_> = unstored.chain(moved).flat_map(std::mem::take).collect();
+        self.unstored.retain(|u| u.record.is_some());
+        for answer in &taken {
+            self.passed(answer);
+        }
+        taken
+    }
+
+    /// Takes every answer, due or not, and gives up the records: when the log has failed.
+    pub(crate) fn drain(&mut self) -> Vec<Answer> {
+        self.no_room = false;
+        self.gated.clear();
+        let waiting = self.waiting.drain(..).map(|waiting| waiting.answer);
+        let unstored = self.unstored.drain(..).flat_map(|u| u.answers);
+        let moved = self.moved.drain(..).flat_map(|(_, answers)| answers);
+        waiting.chain(unstored).chain(moved).collect()
+    }
+
+    /// An answer has left.
+    fn passed(&mut self, answer: &Answer) {
+        if answer.is_gate()
+            && let Some(gates) = self.gated.get_mut(&answer.to)
+        {
+            *gates -= 1;
+            if *gates == 0 {
+                self.gated.remove(&answer.to);
+            }
+        }
+    }
+}
