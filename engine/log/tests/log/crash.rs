@@ -18,6 +18,8 @@ struct Known {
     entries: Vec<(u64, Vec<u8>)>,
     /// Entries below this were durable.
     flushed: u64,
+    /// Records of the sibling log below this were durable.
+    sibling_flushed: u64,
     /// The log begins at or below this.
     start_most: u64,
     /// A truncation to this offset was under way.
@@ -115,6 +117,7 @@ fn rounds(
         }
         append(&mut store.sibling, Term(term), &draft(b"record", 1)).or_stop()?;
         store.sibling.sync().or_stop()?;
+        known.sibling_flushed = store.sibling.flushed().0;
     }
     Ok(())
 }
@@ -159,6 +162,13 @@ fn check(disk: &SimDisk, known: &Known) -> Option<u64> {
             return None;
         }
     };
+    assert!(
+        store.sibling.end().0 >= known.sibling_flushed,
+        "records were durable"
+    );
+    let sibling = read_all(&mut store.sibling).entries;
+    assert_eq!(sibling.len() as u64, store.sibling.end().0);
+    assert!(sibling.iter().all(|(_, _, payload)| payload == b"record"));
     let log = &mut store.entries;
     assert!(
         report.entries.damaged.is_empty(),

@@ -178,6 +178,23 @@ fn rot_of_the_last_round_looks_like_a_torn_tail() {
     assert_eq!(store.entries.end(), Offset(9));
 }
 
+/// What proved an end may go with the torn tail; the manifest keeps it.
+#[test]
+fn evidence_outlives_the_torn_tail_that_it_stood_in() {
+    let disk = ten_entries();
+    // Entry 8 is torn. Only entry 9 says, in its local header, that 7 was durable.
+    disk.flip_bit(&path(FIRST), RECORDS + 8 * RECORD, 0);
+    let (store, report) = open(&disk).unwrap();
+    assert_eq!(report.entries.flushed_to, Offset(8));
+    assert_eq!(report.entries.torn_tail.unwrap().offset, Offset(8));
+    drop(store);
+    disk.flip_bit(&path(FIRST), RECORDS + 7 * RECORD + 60, 0);
+    let (mut store, report) = open(&disk.crashed(Keep::Nothing)).unwrap();
+    assert_eq!(report.entries.torn_tail, None);
+    assert_eq!(read_all(&mut store.entries).damaged, [(7, 8)]);
+    assert_eq!(store.entries.end(), Offset(8));
+}
+
 #[test]
 fn after_a_clean_stop_rot_of_the_last_round_is_damage() {
     let disk = SimDisk::new();

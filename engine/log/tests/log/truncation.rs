@@ -159,6 +159,23 @@ fn a_cursor_and_a_segment_in_the_making_survive_a_truncation() {
     assert_eq!(read_all(log).entries.len(), 130);
 }
 
+/// A segment that was asked for before a truncation belongs to an earlier life of the log, though
+/// the log may have grown past its place again.
+#[test]
+fn a_start_does_not_take_a_segment_of_an_earlier_life() {
+    let disk = SimDisk::new();
+    let mut store = create(&disk);
+    append_synced(&mut store.entries, 60);
+    let prepare = store.entries.segment_wanted().unwrap();
+    store.entries.truncate_to(Term(1), Offset(30)).unwrap();
+    append_synced(&mut store.entries, 35);
+    let prepared = prepare.run();
+    let (store, report) = open(&disk.crashed(Keep::Nothing)).unwrap();
+    assert_eq!(store.entries.end(), Offset(65));
+    assert_eq!(report.entries.files_removed.len(), 1);
+    drop(prepared);
+}
+
 #[test]
 fn a_truncation_that_fails_half_way_is_finished_at_the_next_start() {
     let operations = {
