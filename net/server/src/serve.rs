@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hulse_log::OsDisk;
 use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
@@ -12,7 +12,7 @@ use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
 use hulse_model::{GroupId, PartitionId};
 use hulse_runtime::preflight::{check_data_dir, check_machine, first_failure};
 use hulse_runtime::{
-    BoundListener, Cores, CoresConfig, JobPool, StopSignal, Watchdog, WatchdogConfig,
+    BindError, BoundListener, Cores, CoresConfig, JobPool, StopSignal, Watchdog, WatchdogConfig,
     available_cpus, install_panic_hook,
 };
 
@@ -39,6 +39,10 @@ const ASKS_MAX: usize = 4096;
 const HELPERS: usize = 2;
 /// Jobs that may wait for them.
 const JOBS_MAX: usize = 4096;
+/// How long a taken port is tried.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often.
+const PORT_RETRY: Duration = Duration::from_millis(5);
 
 /// Runs a broker until SIGTERM or SIGINT, or until something fails. `on_ready` is called once, when
 /// every partition has been recovered and every port is served.
@@ -409,11 +413,28 @@ fn bind(config: &ServeConfig, cores: usize) -> Result<Vec<BoundListener>, ServeE
                 .ok_or(ServeError::PortRange { core })?,
         };
         let address = SocketAddr::new(first.ip(), port);
-        let bound = BoundListener::bind(address);
+        let bound = bind_one(address);
         listeners.push(bound.map_err(|e| ServeError::Bind {
             address,
             source: e.source,
         })?);
     }
     Ok(listeners)
+}
+
+/// Takes a port. The kernel frees the ports of a process that was killed with requests in its rings
+/// a moment after that process is gone, so one that is taken is tried for that moment.
+fn bind_one(address: SocketAddr) -> Result<BoundListener, BindError> {
+    let began = Instant::now();
+    loop {
+        match BoundListener::bind(address) {
+            Err(error)
+                if error.source.kind() == std::io::ErrorKind::AddrInUse
+                    && began.elapsed() < PORT_PATIENCE =>
+            {
+                std::thread::sleep(PORT_RETRY);
+            }
+            bound => return bound,
+        }
+    }
 }
