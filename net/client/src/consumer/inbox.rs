@@ -171,7 +171,10 @@ impl Inbox {
     /// A new stream begins: what came over the one before is dropped, since it comes again.
     /// Gives the permits to subscribe with.
     pub(crate) fn restart(&mut self, lane: usize, generation: u64) -> u32 {
-        self.drop_deliveries(lane);
+        // What waits comes again over the new stream, unless that is given no permits.
+        if !self.lanes[lane].paused {
+            self.drop_deliveries(lane);
+        }
         let it = &mut self.lanes[lane];
         it.generation = generation;
         it.moving = false;

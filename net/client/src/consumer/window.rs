@@ -38,12 +38,14 @@ impl Window {
         }
     }
 
-    /// Begins anew on a new stream: nothing waits, and so many permits go with the subscription:
-    /// none when it is `paused`.
+    /// Begins anew on a new stream. Gives the permits that go with the subscription: none when it is
+    /// `paused`, and then what waits goes on waiting; otherwise nothing waits.
     pub(crate) fn restart(&mut self, paused: bool) -> u32 {
         let permits = if paused { 0 } else { self.allowed() };
         self.granted = i64::from(permits);
-        self.queued = 0;
+        if !paused {
+            self.queued = 0;
+        }
         permits
     }
 
