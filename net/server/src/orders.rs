@@ -6,11 +6,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hulse_log::{Disk, OsDisk, partition_dir};
+use hulse_log::{Disk, OsDisk, PartitionStore, partition_dir};
 use hulse_model::limits::HANDSHAKE_TIMEOUT_MS;
 use hulse_model::{PartitionId, Status, SubscriptionName};
 use hulse_runtime::{
-    BoundListener, CoreContext, JobPool, LocalFlag, Serving, Ticker, spawn, yield_if_needed,
+    BoundListener, CoreContext, JobPool, LocalFlag, Serving, Ticker, spawn, spawn_handle,
+    yield_if_needed,
 };
 use hulse_shard::{Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConfig, StreamKey};
 
@@ -69,7 +70,7 @@ pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> 
         seat.helpers,
         stopping.clone(),
     ));
-    let found = open_all(&core, specs).await;
+    let found = open_all(&core, &disk, specs).await;
     let taken = core.clone();
     let serving = listener
         .into_local()
@@ -89,8 +90,9 @@ pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> 
 }
 
 /// Opens partitions, and says what was found and what failed.
-async fn open_all(core: &Rc<Core>, specs: Vec<PartitionSpec>) -> Opened {
+async fn open_all(core: &Rc<Core>, disk: &OsDisk, specs: Vec<PartitionSpec>) -> Opened {
     let mut opened = Opened::default();
+    make_files(core, disk, &specs).await;
     for spec in specs {
         let (partition, key) = (spec.id, (spec.topic.clone(), spec.index));
         let clock = core.clocks.now();
@@ -115,6 +117,32 @@ async fn open_all(core: &Rc<Core>, specs: Vec<PartitionSpec>) -> Opened {
     opened
 }
 
+/// Makes the files of new partitions on the helper threads: each takes several syncs, for which the
+/// core must not stand still. Those of a partition that exists are left alone; what fails here
+/// fails again, with its reason, when the partition is opened.
+async fn make_files(core: &Rc<Core>, disk: &OsDisk, specs: &[PartitionSpec]) {
+    let new = specs.iter().filter(|spec| spec.may_create);
+    let making: Vec<_> = new
+        .map(|spec| {
+            let (core, disk) = (core.clone(), disk.clone());
+            let (id, topic) = (spec.id, spec.topic.clone());
+            spawn_handle(async move {
+                let made = core.helpers.run(move || {
+                    if let Err(error) = PartitionStore::create(&disk, id, &topic) {
+                        tracing::debug!(partition = %id, %error, "its files were not made");
+                    }
+                });
+                if let Err(panicked) = made.await {
+                    tracing::error!(error = %panicked, "making a partition's files panicked");
+                }
+            })
+        })
+        .collect();
+    for made in making {
+        made.await;
+    }
+}
+
 fn describe_place(spec: &PartitionSpec) -> String {
     match spec.index {
         -1 => spec.topic.to_string(),
@@ -137,7 +165,7 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
     // An answer that nobody waits for any more is dropped.
     match order {
         Order::Open { specs, done } => {
-            let _ = done.send(open_all(core, specs).await.failures);
+            let _ = done.send(open_all(core, disk, specs).await.failures);
         }
         Order::Drop { partitions, done } => {
             let _ = done.send(drop_all(core, disk, &partitions).await);

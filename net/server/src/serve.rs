@@ -15,6 +15,7 @@ use hulse_runtime::{
     BindError, BoundListener, Cores, CoresConfig, JobPool, StopSignal, Watchdog, WatchdogConfig,
     available_cpus, install_panic_hook,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::config::{Ready, ServeConfig, ServeError};
@@ -225,6 +226,8 @@ impl Broker<'_> {
             tokio::spawn(admin::serve(admin, control.clone()));
         }
         tokio::spawn(control.clone().serve(asks));
+        // Whoever reads the ready line may send the signal at once.
+        let signals = Signals::catch()?;
         if !stop.is_stopped() {
             on_ready(&Ready {
                 listen,
@@ -235,7 +238,7 @@ impl Broker<'_> {
                 recovery,
             });
         }
-        until_stopped(&stop).await?;
+        signals.until_stopped(&stop).await;
         for core in &control.cores {
             // One that has ended needs no order.
             let _ = core.orders.send_async(Order::Stop).await;
@@ -348,18 +351,30 @@ impl Broker<'_> {
     }
 }
 
-/// Waits for SIGTERM, SIGINT, or a core that has failed.
-async fn until_stopped(stop: &StopSignal) -> Result<(), ServeError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wrong = |source| ServeError::Control { source };
-    let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        () = stop.stopped() => {}
+/// The signals that stop a broker. From the moment that they are caught they no longer end the
+/// process by themselves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, ServeError> {
+        let caught = |kind| signal(kind).map_err(|source| ServeError::Control { source });
+        Ok(Self {
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Waits for SIGTERM, SIGINT, or a core that has failed.
+    async fn until_stopped(mut self, stop: &StopSignal) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            () = stop.stopped() => {}
+        }
+    }
 }
 
 fn core_error(error: hulse_runtime::CoreError<String>) -> ServeError {
