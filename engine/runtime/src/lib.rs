@@ -11,7 +11,7 @@
 //! | a panic kills one executor and the rest goes on | [`install_panic_hook`], and [`Cores::wait`] returns the first failure |
 //! | whatever else may stop an executor | the [`Watchdog`] pokes each core through a foreign wake and ends a process whose core stays silent |
 //! | a cancelled `accept` loses connections | [`Listener::serve`] owns the accepting task; there is nothing to cancel |
-//! | a panicking blocking job hangs its caller | [`blocking`] and [`JobPool`] catch it and return [`BlockingPanicked`] |
+//! | a panicking blocking job hangs its caller | [`blocking()`] and [`JobPool`] catch it and return [`BlockingPanicked`] |
 //! | there is no vectored write | [`Stream::send`] is `sendmsg` with a wait for writability |
 //! | a dropped file is closed late | [`SyncFile`] never gives its descriptor away |
 //! | a spawned task runs inside `spawn`, within the caller's borrows | [`spawn`] only schedules |
