@@ -5,6 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+/// Zeros are written in pieces of this size, as those of a segment are: the page cache may
+/// keep a file in blocks as large as the writes that made it, and a later write into large ones
+/// is cheaper.
+const ZEROS: &[u8] = &[0; 256 * 1024];
+
 /// A file that was written with zeros and synced before it is used, as a segment is, and then
 /// takes positioned writes one behind the other, from the start again when it is full. It has no
 /// checksum, no header, no copy and no index: nothing durable can be faster on the same file
@@ -28,8 +33,12 @@ impl BareFile {
             .write(true)
             .create_new(true)
             .open(dir.join("bare"))?;
-        io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
-        file.flush()?;
+        let mut left = bytes;
+        while left > 0 {
+            let piece = usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            file.write_all(&ZEROS[..piece])?;
+            left -= piece as u64;
+        }
         file.sync_all()?;
         Ok(Self {
             file,
@@ -97,6 +106,16 @@ mod tests {
         bare.write(b"cccc").unwrap();
         bare.write(b"dd").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"ccccddbb\0\0");
+    }
+
+    #[test]
+    fn a_file_of_more_than_one_piece_is_as_long_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = 2 * ZEROS.len() + 1;
+        BareFile::create(dir.path(), bytes as u64).unwrap();
+        let content = std::fs::read(dir.path().join("bare")).unwrap();
+        assert_eq!(content.len(), bytes);
+        assert!(content.iter().all(|byte| *byte == 0));
     }
 
     #[test]

@@ -94,7 +94,11 @@ impl LogFeed {
             .expect("a pre-written file can be written");
     }
 
-    /// Writes what is staged and makes it durable, by the calls that a core uses.
+    /// Writes what was appended since the last time and makes it durable, by the calls that a core
+    /// uses.
+    ///
+    /// # Panics
+    /// When nothing was appended: then there was nothing to measure.
     pub fn commit(&mut self) {
         let log = &mut self.store.entries;
         let ticket = log.begin_sync().expect("something was appended");
