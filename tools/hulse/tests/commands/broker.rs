@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -62,9 +64,18 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// Starts a broker on a free port.
+    /// Starts a broker on a free port of a loopback address that no other broker has: once it is
+    /// killed, nobody else is met where it was.
     pub(crate) fn start(data: &Path) -> Self {
-        Self::start_at(data, "127.0.0.1:0")
+        static BROKERS: AtomicU8 = AtomicU8::new(1);
+        let [_, _, high, low] = std::process::id().to_be_bytes();
+        let host = Ipv4Addr::new(
+            127,
+            high | 128,
+            low,
+            BROKERS.fetch_add(1, Ordering::Relaxed),
+        );
+        Self::start_at(data, &format!("{host}:0"))
     }
 
     /// Starts a broker at an address.

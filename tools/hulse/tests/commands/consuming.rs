@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -230,4 +231,68 @@ fn a_consumer_outlives_its_broker() {
     lines.read_to_string(&mut written).unwrap();
     assert!(written == numbers(0..1_000) + "last\n");
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn progress_is_committed_every_interval() {
+    let bed = bed_with(100);
+    let arguments = [
+        "consume",
+        "t",
+        "-s",
+        "s",
+        "--ack",
+        "auto",
+        "--commit-interval",
+        "50",
+    ];
+    let mut child = bed
+        .command(&arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let listed = bed.run(&["subscription", "list", "t", "--json"]);
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let one = &listed["subscriptions"][0];
+        if one["name"] == "s" && one["backlog_entries"] == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{listed}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = bed.run(&["consume", "t", "-s", "s", "--until-end"]);
+    assert_exit(&output, 0);
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn the_end_is_found_where_others_have_acknowledged_out_of_order() {
+    let bed = Bed::new();
+    for line in ["a\n", "b\nc\n", "d\n"] {
+        assert_exit(&bed.feed(&["produce", "t"], line.as_bytes()), 0);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = hulse_client::Client::builder(&bed.broker.address)
+            .connect()
+            .await
+            .unwrap();
+        let consumer = client.consumer("t", "s").build().await.unwrap();
+        for _ in 0..4 {
+            let message = consumer.receive().await.unwrap();
+            if [b"c", b"d"].contains(&message.value().first_chunk().unwrap()) {
+                consumer.acknowledge(&message.message_id()).unwrap();
+            }
+        }
+        consumer.close().await.unwrap();
+    });
+    let output = bed.run(&["consume", "t", "-s", "s", "--until-end"]);
+    assert_exit(&output, 0);
+    assert_eq!(stdout(&output), "a\nb\n");
 }

@@ -150,3 +150,24 @@ fn an_interruption_ends_with_what_is_acknowledged() {
     );
     drop(stdin);
 }
+
+#[test]
+fn a_broker_that_stays_away_is_exit_three_and_the_summary_tells() {
+    let mut bed = Bed::new();
+    let mut command = bed.command(&["produce", "gone", "--timeout", "1"]);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\n").unwrap();
+    assert_exit(&bed.run(&["consume", "gone", "-s", "s", "--count", "1"]), 0);
+    bed.broker.kill();
+    stdin.write_all(b"two\nthree\n").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_exit(&output, 3);
+    assert_eq!(
+        summary(&stderr(&output)),
+        "acked=1 failed=2 first=1:0:-1:0 last=1:0:-1:0",
+        "{output:?}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::broker::{Bed, assert_exit, stderr, stdout};
+use crate::broker::{Bed, assert_exit, run, stderr, stdout};
 
 fn json(bed: &Bed, arguments: &[&str]) -> Value {
     let output = bed.run(&[arguments, &["--json"]].concat());
@@ -24,6 +24,28 @@ fn the_ready_line_is_the_contract_and_sigterm_stops_cleanly() {
         "{ready}"
     );
     assert_eq!(bed.broker.stop(), Some(0));
+}
+
+#[test]
+fn what_another_broker_uses_is_named() {
+    let bed = Bed::new();
+    let data = bed.dir.path().join("data").to_str().unwrap().to_owned();
+    let other = bed.dir.path().join("other").to_str().unwrap().to_owned();
+    let serve = |data: &str, listen: &str| {
+        run(&[
+            "serve", "--data", data, "--listen", listen, "--admin", "off", "--cores", "1",
+        ])
+    };
+    let output = serve(&data, "127.0.0.1:0");
+    assert_exit(&output, 1);
+    assert!(
+        stderr(&output).contains(&format!("{data} is in use")),
+        "{output:?}"
+    );
+    let output = serve(&other, &bed.broker.address);
+    assert_exit(&output, 1);
+    assert!(stderr(&output).contains(&bed.broker.address), "{output:?}");
+    assert_eq!(stdout(&output), "", "it was never ready");
 }
 
 #[test]
