@@ -100,6 +100,7 @@ impl<D: Disk> Partition<D> {
             self.record_cursors(clock);
         }
         self.want_segments(clock.monotonic_ms, fx);
+        self.refuse_unstored(clock.monotonic_ms, fx);
         for kind in [LogKind::Entries, LogKind::Sibling] {
             self.begin_sync(kind, fx);
         }
@@ -223,12 +224,17 @@ impl<D: Disk> Partition<D> {
         self.refuse_answers(answers, refusal, fx);
     }
 
-    /// Refuses what waits for records that find no room in the sibling log. The records are stored
-    /// when there is room again.
-    pub(crate) fn refuse_unstored(&mut self, refusal: &Refusal, fx: &mut Vec<Effect<D>>) {
-        let answers = self.sibling.take_unstored_answers();
-        self.refuse_answers(answers, refusal, fx);
-        self.resume_held(fx);
+    /// Refuses what waits for records that find no room in the sibling log, while there is none to
+    /// be had. The records are stored when there is room again.
+    fn refuse_unstored(&mut self, now_ms: u64, fx: &mut Vec<Effect<D>>) {
+        if !self.sibling.wants_room() {
+            return;
+        }
+        if let Some(refusal) = self.refused_room(now_ms).cloned() {
+            let answers = self.sibling.take_unstored_answers();
+            self.refuse_answers(answers, &refusal, fx);
+            self.resume_held(fx);
+        }
     }
 
     fn refuse_answers(&mut self, answers: Vec<Answer>, refusal: &Refusal, fx: &mut Vec<Effect<D>>) {

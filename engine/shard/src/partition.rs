@@ -176,9 +176,6 @@ impl<D: Disk> Partition<D> {
                         format!("no segment of {topic} could be prepared: {source}"),
                     ),
                 };
-                if kind == LogKind::Sibling && self.sibling.wants_room() {
-                    self.refuse_unstored(&refusal, fx);
-                }
                 self.no_room = Some(NoRoom {
                     until_ms: now_ms.saturating_add(NO_ROOM_RETRY_MS),
                     refusal,

@@ -1,0 +1,12 @@
+//! The shard from outside, on a simulated disk, with a rim that carries out its effects when and
+//! in the order in which a test wants it.
+//!
+//! Every random test prints its seed; `HULSE_SEED` replays one.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod budgets;
+mod durability;
+mod failed_sync;
+mod full_disk;
+mod rim;
+mod streams;
