@@ -276,14 +276,19 @@ impl Broker {
         self.process.as_ref().expect("the broker runs").id()
     }
 
-    /// Number of files, sockets and other descriptors that it has open.
+    /// Number of sockets that it has open, and of files and other descriptors.
     ///
     /// # Panics
     /// When it does not run.
     #[must_use]
-    pub fn descriptors(&self) -> usize {
+    pub fn descriptors(&self) -> (usize, usize) {
         let listed = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
-        listed.expect("a process of ours").count()
+        let links = listed.expect("a process of ours").flatten();
+        // One that has been closed since it was listed does not count.
+        let links = links.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let is_socket = |link: &PathBuf| link.to_string_lossy().starts_with("socket:");
+        let (sockets, files): (Vec<_>, Vec<_>) = links.partition(is_socket);
+        (sockets.len(), files.len())
     }
 
     /// Memory of its own, in bytes: files that it has mapped do not count, since the system takes

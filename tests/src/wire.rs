@@ -5,7 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use hulse_model::Status;
-use hulse_wire::{Admin, Hello, MAGIC, PROTOCOL_VERSION, Reply, Request, decode_frame};
+use hulse_model::batch::Message;
+use hulse_wire::{
+    Admin, Hello, Lookup, MAGIC, OpenProducer, PROTOCOL_VERSION, Produce, ProducerOpened, Receipt,
+    Reply, Request, StartFrom, Subscribe, Subscribed, SubscriptionType, decode_frame,
+};
 use serde::de::DeserializeOwned;
 
 use crate::patience::LIMIT;
@@ -89,7 +93,7 @@ impl Wire {
     /// # Panics
     /// When it cannot be written.
     pub fn send(&mut self, stream: u32, request: &Request<'_>) -> u64 {
-        let answered = !matches!(request, Request::Produce(_) | Request::Permits(_));
+        let answered = !matches!(request, Request::Permits(_));
         let correlation = if answered { self.next_correlation() } else { 0 };
         let mut out = Vec::new();
         request
@@ -128,6 +132,115 @@ impl Wire {
     pub fn admin<T: DeserializeOwned>(&mut self, admin: Admin<'_>) -> Result<T, Refused> {
         self.ask(0, &Request::Admin(admin), |reply| match reply {
             Reply::AdminDone(done) => Ok(serde_json::from_slice(done.json).expect("JSON")),
+            reply => Err(refused(&reply)),
+        })
+    }
+
+    /// Connects to the core that owns the first partition of a topic, which is created if need be.
+    ///
+    /// # Panics
+    /// When it is not found.
+    #[must_use]
+    pub fn open_owner(address: SocketAddr, topic: &str) -> Self {
+        let topic = topic.parse().expect("a legal name");
+        let lookup = Request::Lookup(Lookup {
+            topic,
+            create_missing: true,
+        });
+        let owner = Self::open(address).ask(0, &lookup, |reply| match reply {
+            Reply::Located(located) => located.places[0].address.parse().expect("an address"),
+            reply => panic!("not located: {reply:?}"),
+        });
+        Self::open(owner)
+    }
+
+    /// Opens a stream as a producer of a topic without partitions.
+    ///
+    /// # Errors
+    /// What the broker refuses.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn open_producer(
+        &mut self,
+        stream: u32,
+        topic: &str,
+        name: &str,
+        epoch: Option<u64>,
+    ) -> Result<ProducerOpened, Refused> {
+        let request = Request::OpenProducer(OpenProducer {
+            topic: topic.parse().expect("a legal name"),
+            partition: -1,
+            name: Some(name.parse().expect("a legal name")),
+            epoch,
+        });
+        self.ask(stream, &request, |reply| match reply {
+            Reply::ProducerOpened(opened) => Ok(opened),
+            reply => Err(refused(&reply)),
+        })
+    }
+
+    /// Sends a batch and waits for its receipt.
+    ///
+    /// # Errors
+    /// What the broker refuses.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn produce(
+        &mut self,
+        stream: u32,
+        sequence: u64,
+        values: &[&[u8]],
+    ) -> Result<Receipt, Refused> {
+        let mut payload = Vec::new();
+        for value in values {
+            let message = Message { key: None, value };
+            message.encode(&mut payload).expect("a legal message");
+        }
+        let messages = u32::try_from(values.len()).expect("few");
+        let produce = Produce {
+            sequence,
+            messages,
+            skipped: false,
+            payload: &payload,
+        };
+        self.ask(stream, &Request::Produce(produce), |reply| match reply {
+            Reply::Receipts(receipts) => {
+                let [receipt] = <[_; 1]>::try_from(receipts.receipts.iter().collect::<Vec<_>>())
+                    .expect("one receipt for one batch");
+                Ok(receipt)
+            }
+            reply => Err(refused(&reply)),
+        })
+    }
+
+    /// Opens a stream as the consumer of a subscription on a topic without partitions, from its
+    /// beginning.
+    ///
+    /// # Errors
+    /// What the broker refuses.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn subscribe(
+        &mut self,
+        stream: u32,
+        topic: &str,
+        subscription: &str,
+        permits: u32,
+    ) -> Result<Subscribed, Refused> {
+        let request = Request::Subscribe(Subscribe {
+            topic: topic.parse().expect("a legal name"),
+            partition: -1,
+            subscription: subscription.parse().expect("a legal name"),
+            kind: SubscriptionType::Exclusive,
+            start: StartFrom::Earliest,
+            consumer: "hulse-tests",
+            permits,
+        });
+        self.ask(stream, &request, |reply| match reply {
+            Reply::Subscribed(subscribed) => Ok(subscribed),
             reply => Err(refused(&reply)),
         })
     }
@@ -178,12 +291,14 @@ impl Wire {
             .expect("a socket");
     }
 
-    /// How long it is waited for bytes.
+    /// How long it is waited until the other side takes bytes.
     ///
     /// # Panics
     /// When the socket has failed.
-    pub fn set_patience(&self, limit: Duration) {
-        self.socket.set_read_timeout(Some(limit)).expect("a socket");
+    pub fn set_write_patience(&self, limit: Duration) {
+        self.socket
+            .set_write_timeout(Some(limit))
+            .expect("a socket");
     }
 
     fn next_frame(&mut self) -> Option<()> {
@@ -213,8 +328,9 @@ impl Wire {
     }
 }
 
-/// HELLO with these versions.
-fn hello(version_min: u16, version_max: u16) -> Request<'static> {
+/// HELLO with these versions, of a client that may be silent for longer than any test.
+#[must_use]
+pub const fn hello(version_min: u16, version_max: u16) -> Request<'static> {
     Request::Hello(Hello {
         version_min,
         version_max,
