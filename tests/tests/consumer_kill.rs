@@ -5,6 +5,7 @@
 //! of all its lives together are compared with those that were sent, and those of each life with
 //! the mark that the broker had for the one before. A client in this process, which knows of each
 //! receipt, dies together with the broker; its successor must get the rest to the message.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -55,12 +56,9 @@ impl Seen {
                 "{id} came again; everything before {mark:?} was acknowledged"
             );
             assert!(life.insert(id), "{id} was written twice by one process");
-            match self.messages.insert(id, value.clone()) {
-                Some(before) => {
-                    assert_eq!(before, value, "{id} is another message now");
-                    self.repeated += 1;
-                }
-                None => {}
+            if let Some(before) = self.messages.insert(id, value.clone()) {
+                assert_eq!(before, value, "{id} is another message now");
+                self.repeated += 1;
             }
         }
     }

@@ -4,6 +4,7 @@
 //!
 //! Method: one bit of one entry is flipped in a stopped broker's file; the command line sees the
 //! rest.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hulse_tests::{Broker, Hulse, Random, cores, input, random, segment};
 use rand::RngExt;

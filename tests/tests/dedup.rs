@@ -4,6 +4,7 @@
 //! Method: frames by hand, so that the very same batch can be sent again at any time, over
 //! reconnects, `kill -9` and clean stops, at both levels; and the client library for what programs
 //! see of it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hulse_client::{Client, MessageId};
 use hulse_model::Status;

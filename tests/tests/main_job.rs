@@ -5,6 +5,7 @@
 //! Method: `hulse produce` and `hulse consume` as people run them, with valves in their pipes that
 //! make sure that the kills come in the middle; the broker comes back with another number of cores
 //! each time.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hulse_tests::{
     Broker, Hulse, Job, LIMIT, Random, Source, cores, input, is_long, random, segment,
