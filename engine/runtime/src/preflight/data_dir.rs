@@ -225,8 +225,11 @@ fn judge_free(free: Result<u64, rustix::io::Errno>) -> Check {
         ..check
     };
     let remedy = "Free some on that file system, or name another directory with `--data DIR`.";
+    // A broker that has filled its disk must be able to come back: to serve what is there, and to
+    // delete topics.
     if free < FREE_NEEDED {
-        check.but(Outcome::Fail, remedy)
+        let remedy = format!("{remedy} Until then writes are refused.");
+        check.but(Outcome::Warn, remedy)
     } else if free < FREE_ADVISED {
         check.but(Outcome::Warn, remedy)
     } else {
@@ -324,7 +327,9 @@ mod tests {
                 .starts_with("tmpfs: ")
         );
 
-        assert_eq!(judge_free(Ok(FREE_NEEDED - 1)).outcome, Outcome::Fail);
+        let full = judge_free(Ok(FREE_NEEDED - 1));
+        assert_eq!(full.outcome, Outcome::Warn);
+        assert!(full.remedy.contains("writes are refused"), "{full:?}");
         assert_eq!(judge_free(Ok(FREE_NEEDED)).outcome, Outcome::Warn);
         assert_eq!(judge_free(Ok(FREE_ADVISED)).outcome, Outcome::Pass);
     }
