@@ -97,19 +97,20 @@ async fn open_all(core: &Rc<Core>, disk: &OsDisk, specs: Vec<PartitionSpec>) -> 
         let (partition, key) = (spec.id, (spec.topic.clone(), spec.index));
         let clock = core.clocks.now();
         let place = describe_place(&spec);
-        match core.with_shard(|shard, fx| shard.open_partition(spec, clock, fx)) {
+        let done = core.with_shard(|shard, fx| {
+            let done = shard.open_partition(spec, clock, fx);
+            done.map_err(|error| error.to_string())
+        });
+        match done {
             Ok(recovered) => {
                 core.names.borrow_mut().insert(key, partition);
                 opened
                     .found
                     .extend(recovered.sentences().map(|text| format!("{place}: {text}")));
             }
-            Err(error) => {
-                tracing::error!(%partition, %error, "a partition is not served");
-                opened.failures.push(OpenFailure {
-                    partition,
-                    reason: error.to_string(),
-                });
+            Err(reason) => {
+                tracing::error!(%partition, reason, "a partition is not served");
+                opened.failures.push(OpenFailure { partition, reason });
             }
         }
         yield_if_needed().await;
