@@ -40,9 +40,9 @@ fn nothing_acknowledged_is_lost_or_repeated_over_kills_at_random_moments() {
     let name = "nothing_acknowledged_is_lost_or_repeated_over_kills_at_random_moments";
     let mut random = random(name);
     let kills = if is_long() || cfg!(feature = "system") {
-        60
+        200
     } else {
-        8
+        20
     };
     let mut broker = Broker::start(cores(2));
     for (topic, flags) in TOPICS {
