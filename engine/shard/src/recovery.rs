@@ -87,7 +87,7 @@ pub enum OpenError {
         /// The partition.
         partition: PartitionId,
         /// Its topic.
-        topic: TopicName,
+        topic: Box<TopicName>,
         /// What is wrong.
         source: Box<hulse_log::OpenError>,
     },
@@ -97,7 +97,7 @@ pub enum OpenError {
         /// The partition.
         partition: PartitionId,
         /// Its topic.
-        topic: TopicName,
+        topic: Box<TopicName>,
         /// What is wrong.
         source: Box<CreateError>,
     },
@@ -107,7 +107,7 @@ pub enum OpenError {
         /// The partition.
         partition: PartitionId,
         /// Its topic.
-        topic: TopicName,
+        topic: Box<TopicName>,
         /// Its offset in the sibling log.
         offset: Offset,
         /// What is wrong.
@@ -119,7 +119,7 @@ pub enum OpenError {
         /// The partition.
         partition: PartitionId,
         /// Its topic.
-        topic: TopicName,
+        topic: Box<TopicName>,
         /// What is wrong.
         source: RecoveryError,
     },
@@ -130,7 +130,7 @@ pub enum OpenError {
         /// The partition.
         partition: PartitionId,
         /// Its topic.
-        topic: TopicName,
+        topic: Box<TopicName>,
         /// The term that the catalogue gives.
         term: Term,
         /// The newest term in its logs.
@@ -142,7 +142,7 @@ pub enum OpenError {
         /// The partition.
         partition: PartitionId,
         /// Its topic.
-        topic: TopicName,
+        topic: Box<TopicName>,
         /// Why.
         reason: String,
     },
@@ -155,7 +155,7 @@ impl<D: Disk> Partition<D> {
         spec: PartitionSpec,
         clock: Clock,
     ) -> Result<(Self, Recovered), OpenError> {
-        let (partition, topic) = (spec.id, spec.topic.clone());
+        let (partition, topic) = (spec.id, Box::new(spec.topic.clone()));
         let (store, logs) = match PartitionStore::open(disk, partition) {
             Ok((store, report)) => (store, Some(report)),
             Err(hulse_log::OpenError::NotFound { .. }) if spec.may_create => {
@@ -206,7 +206,7 @@ impl<D: Disk> Partition<D> {
 
     /// Folds the sibling log.
     fn fold_records(&mut self, recovered: &mut Recovered) -> Result<(), OpenError> {
-        let (partition, topic) = (self.spec.id, self.spec.topic.clone());
+        let (partition, topic) = (self.spec.id, Box::new(self.spec.topic.clone()));
         let (start, end) = (self.store.sibling.start(), self.store.sibling.end());
         let mut recovery = Recovery::new();
         let mut snapshots = Snapshots::default();
@@ -290,7 +290,7 @@ impl<D: Disk> Partition<D> {
     fn unread(&self, path: String, source: io::Error) -> OpenError {
         OpenError::Log {
             partition: self.spec.id,
-            topic: self.spec.topic.clone(),
+            topic: Box::new(self.spec.topic.clone()),
             source: Box::new(hulse_log::OpenError::Io { path, source }),
         }
     }
@@ -304,7 +304,7 @@ impl<D: Disk> Partition<D> {
         }
         Err(OpenError::Term {
             partition: self.spec.id,
-            topic: self.spec.topic.clone(),
+            topic: Box::new(self.spec.topic.clone()),
             term,
             found,
         })
@@ -346,7 +346,7 @@ impl<D: Disk> Partition<D> {
         self.store_everything(clock)
             .map_err(|reason| OpenError::SetBack {
                 partition: self.spec.id,
-                topic: self.spec.topic.clone(),
+                topic: Box::new(self.spec.topic.clone()),
                 reason,
             })
     }
