@@ -24,6 +24,8 @@ use crate::time::{Clocks, micros};
 const TICK: Duration = Duration::from_millis(50);
 /// How long a core waits for its last syncs when it stops.
 const STOP_PATIENCE_MS: u64 = 10_000;
+/// How often the removal of a partition's directory is tried.
+const REMOVE_ATTEMPTS: u32 = 8;
 
 /// What a core is started with; it moves to the core's thread.
 pub(crate) struct Seat {
@@ -206,10 +208,7 @@ async fn drop_all(core: &Rc<Core>, disk: &OsDisk, partitions: &[PartitionId]) ->
         core.with_shard(|shard, fx| shard.drop_partition(id, fx));
         core.names.borrow_mut().retain(|_, known| *known != id);
         let disk = disk.clone();
-        let removed = core
-            .helpers
-            .run(move || disk.remove_dir_all(&partition_dir(id)))
-            .await;
+        let removed = core.helpers.run(move || remove_files(&disk, id)).await;
         match removed {
             Ok(Ok(())) => {}
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
@@ -218,6 +217,22 @@ async fn drop_all(core: &Rc<Core>, disk: &OsDisk, partitions: &[PartitionId]) ->
         }
     }
     failures
+}
+
+/// Removes the files of a partition that is closed. A helper that was making a segment for it may
+/// put a file there meanwhile, or rename one, and then finds the directory gone: each of the two
+/// logs makes one segment at a time, so a few attempts are enough.
+fn remove_files(disk: &OsDisk, id: PartitionId) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match disk.remove_dir_all(&partition_dir(id)) {
+            Err(error)
+                if error.kind() == io::ErrorKind::DirectoryNotEmpty
+                    && attempts < REMOVE_ATTEMPTS => {}
+            removed => return removed,
+        }
+    }
 }
 
 /// Deletes a subscription. It has no client, so its answers are looked for among the effects.
