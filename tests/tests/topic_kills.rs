@@ -161,3 +161,29 @@ fn topics_are_there_or_gone_as_was_told() {
     let data = broker.data().display().to_string();
     let _ = Hulse::new(["log", "verify", &data]).run().expect(0);
 }
+
+#[test]
+fn a_topic_can_be_deleted_while_its_segments_are_being_made() {
+    let broker = Broker::start(cores(2));
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        for number in 0..60 {
+            let topic = format!("short-{number}");
+            let producer = client.producer(&topic).build().await.unwrap();
+            // More than half of the first segments: a helper begins to make the next.
+            for _ in 0..=number % 4 {
+                producer.send_and_wait(&"x".repeat(10_000)).await.unwrap();
+            }
+            client.admin().delete_topic(&topic).await.unwrap();
+        }
+    });
+    let partitions = broker.data().join("partitions");
+    wait_until("no files are left", LIMIT, || {
+        std::fs::read_dir(&partitions)
+            .unwrap()
+            .next()
+            .is_none()
+            .then_some(())
+    });
+}
