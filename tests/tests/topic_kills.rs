@@ -35,12 +35,11 @@ struct Shared {
 /// Creates and deletes topics until it is stopped. Gives what it was told of each, and the number
 /// of its partitions.
 async fn churn(
-    server: String,
+    client: Client,
     shared: Arc<Shared>,
     mut random: Random,
 ) -> BTreeMap<String, (Told, usize)> {
     let mut topics = BTreeMap::new();
-    let client = Client::builder(&server).connect().await.unwrap();
     for number in 0.. {
         if shared.stopping.load(Ordering::SeqCst) {
             break;
@@ -93,7 +92,10 @@ fn topics_are_there_or_gone_as_was_told() {
     let runtime = Runtime::new().unwrap();
     let shared = Arc::new(Shared::default());
     let seed = Random::seed_from_u64(random.random());
-    let task = runtime.spawn(churn(broker.server(), Arc::clone(&shared), seed));
+    let client = runtime
+        .block_on(Client::builder(&broker.server()).connect())
+        .unwrap();
+    let task = runtime.spawn(churn(client, Arc::clone(&shared), seed));
     for kill in 0..kills {
         let answers = || shared.answers.load(Ordering::SeqCst);
         let target = answers() + random.random_range(0..20);
