@@ -153,6 +153,12 @@ impl<D: Disk> PartitionStore<D> {
                 found: content.partition,
             });
         }
+        // A process that was killed may have given a file its name without syncing the directory.
+        // Nothing in the file counts for durable before its name is.
+        disk.sync_dir(&dir).map_err(|source| OpenError::Io {
+            path: dir.clone(),
+            source,
+        })?;
         let manifest = ManifestFile::new(disk.clone(), dir.clone(), content);
         let (entries, entries_report) = Log::open(disk, &dir, &manifest, LogKind::Entries, 0)?;
         let (sibling, sibling_report) = Log::open(disk, &dir, &manifest, LogKind::Sibling, 0)?;
