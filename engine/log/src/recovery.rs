@@ -10,7 +10,7 @@ use hulse_model::{Offset, PartitionId};
 
 use crate::disk::{Disk, DiskFile, remove_if_there};
 use crate::manifest::{ManifestError, ManifestFile};
-use crate::report::LogRecovery;
+use crate::report::{LogRecovery, TornTail};
 use crate::scan::is_zero;
 use crate::segment::{HeaderFault, LogKind, SEGMENT_HEADER_BYTES};
 use crate::survey::{Cut, FooterKind, Place, Survey, SurveyError, Surveyed, survey};
@@ -123,7 +123,11 @@ pub(crate) fn recover<D: Disk>(
     let flushed_to = found.flushed_to;
     let mut files_removed = Vec::new();
     let mut torn_tail = None;
-    if let Some(cut) = found.torn.take() {
+    // A round may have been torn in several segments: with one tail cut off, the next is seen.
+    for _ in 0..found.segments.len() {
+        let Some(cut) = found.torn.take() else {
+            break;
+        };
         if flushed_to > place.marked_to {
             // What proves this end may lie in what is about to go.
             let proved = |content: &mut crate::Manifest| {
@@ -133,12 +137,16 @@ pub(crate) fn recover<D: Disk>(
             place.marked_to = flushed_to;
         }
         files_removed.extend(cut_tail(disk, &place, &found, &cut)?);
-        torn_tail = Some(cut.tail);
+        let before = torn_tail.map_or(0, |tail: TornTail| tail.entries_after);
+        torn_tail = Some(TornTail {
+            entries_after: before + cut.tail.entries_after,
+            ..cut.tail
+        });
         found = survey(disk, &place, false)?;
-        if found.torn.is_some() {
-            let text = "the torn tail is still there after it was cut off";
-            return Err(dir_error(io::Error::other(text)));
-        }
+    }
+    if found.torn.is_some() {
+        let text = "the torn tail is still there after it was cut off";
+        return Err(dir_error(io::Error::other(text)));
     }
     settle(&mut found, flushed_to)?;
     for name in std::mem::take(&mut found.surplus) {

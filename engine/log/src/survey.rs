@@ -16,7 +16,7 @@ use crate::segment::{HeaderFault, LogKind, SegmentHeader};
 mod judge;
 mod look;
 
-use judge::{Region, gap_before, judge, settle_blanks};
+use judge::{Region, find_lost_beginning, gap_before, judge, settle_blanks};
 use look::look;
 
 /// Where a log's files are and what the manifest says of them.
@@ -225,6 +225,9 @@ pub(crate) fn survey<D: Disk>(
             path: format!("{}/{}", place.dir, file.name),
             fault: file.fault,
         });
+    }
+    if place.cut.is_none() {
+        find_lost_beginning(&mut found, &mut blanks, &mut gaps);
     }
     settle_blanks(&mut found, blanks, place);
     judge(&mut found, gaps);

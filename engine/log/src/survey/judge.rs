@@ -55,6 +55,42 @@ pub(super) fn gap_before<F>(
     })
 }
 
+/// Finds the entries of a first segment that a crash has left blank, while later ones have kept
+/// theirs: a round had filled it and gone on, and was never synced. A log that retention has
+/// shortened is proved durable up to its first entry, so that it is never taken for one.
+pub(super) fn find_lost_beginning<F>(
+    found: &mut Survey<F>,
+    blanks: &mut Vec<Surveyed<F>>,
+    gaps: &mut Vec<Region>,
+) {
+    let (Some(next), Some(blank)) = (found.segments.first(), blanks.first()) else {
+        return;
+    };
+    let (base, end) = (blank.header.base, next.contents.first);
+    let lost = base < next.header.base && base <= found.flushed_to && found.flushed_to < end;
+    if !lost || found.unreadable.iter().any(|file| file.base < end) {
+        return;
+    }
+    let mut blank = blanks.remove(0);
+    blank.opened = false;
+    for gap in gaps.iter_mut() {
+        gap.segment += 1;
+    }
+    gaps.insert(
+        0,
+        Region {
+            segment: 0,
+            name: blank.name.clone(),
+            position: blank.contents.data_end,
+            cut_at: blank.contents.data_end,
+            first: base,
+            end,
+            reason: DamageReason::Missing,
+        },
+    );
+    found.segments.insert(0, blank);
+}
+
 /// Finds out which blank segment is the prepared one. The others serve no more.
 pub(super) fn settle_blanks<F>(found: &mut Survey<F>, blanks: Vec<Surveyed<F>>, place: &Place<'_>) {
     let end = found
