@@ -10,7 +10,7 @@ use hulse_subscription::{Blocked, ConsumerId, Dispatcher, Subscription, Subscrip
 use crate::command::{Clock, SeekTo, StartFrom, StreamKey};
 use crate::effect::{Effect, Refusal, Reply};
 use crate::outlets::Outlets;
-use crate::partition::{Ended, Partition};
+use crate::partition::Partition;
 use crate::sibling::Answer;
 use crate::stats::{ConsumerStats, SubscriptionStats};
 
@@ -113,8 +113,10 @@ impl<D: Disk> Partition<D> {
         let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
         let refused_record = self.refused_record(clock.monotonic_ms);
         let (id, created) = match (known, &refused_record) {
-            (Some(id), _) => (id, false),
-            (None, Some(refusal)) => return Err(refusal.clone()),
+            (Some(id), None) => (id, false),
+            // Reading needs no record, unless the subscription itself may yet be forgotten.
+            (Some(id), Some(_)) if !self.sibling.makes(id) => (id, false),
+            (_, Some(refusal)) => return Err(refusal.clone()),
             (None, None) => {
                 let from = match wanted.start {
                     StartFrom::Earliest => log_start,
@@ -179,14 +181,6 @@ impl<D: Disk> Partition<D> {
             )
         };
         Some(Refusal::new(Status::ConsumerBusy, text))
-    }
-
-    /// Takes back the making of a subscription that was refused after it had been begun: its
-    /// record may never become durable, and nobody may be told that it has.
-    pub(crate) fn take_back(&mut self, clock: Clock, subscription: u64) {
-        let record = self.state.plan_delete(subscription);
-        self.consumers.by_subscription.remove(&subscription);
-        self.store_record(clock, record, Offset::ZERO, Vec::new());
     }
 
     /// Lets a consumer be sent more.
@@ -268,7 +262,7 @@ impl<D: Disk> Partition<D> {
                             correlation: 0,
                             reply,
                         });
-                        self.ended.push(Ended::told(to));
+                        self.ended.push(to);
                         break;
                     }
                 };

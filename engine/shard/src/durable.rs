@@ -6,7 +6,7 @@ use hulse_subscription::{SiblingRecord, Subscription};
 
 use crate::command::Clock;
 use crate::effect::{Effect, Refusal, Reply};
-use crate::partition::{AckLevel, Ended, Partition};
+use crate::partition::{AckLevel, Partition};
 use crate::sibling::{Answer, Unstored};
 
 /// Unsynced bytes at which a log at `memory` syncs without waiting for the clock.
@@ -23,12 +23,17 @@ impl<D: Disk> Partition<D> {
         entries: Offset,
         answers: Vec<Answer>,
     ) {
+        let makes = match &record {
+            Some(SiblingRecord::SubscriptionCreated { id, .. }) => Some(*id),
+            _ => None,
+        };
         if let Some(record) = &record {
             self.state.apply_record(record);
         }
         let record = record.map(|record| record.to_bytes());
         self.sibling.push(Unstored {
             record,
+            makes,
             entries,
             answers,
         });
@@ -79,12 +84,14 @@ impl<D: Disk> Partition<D> {
             {
                 self.sibling.push(Unstored {
                     record: Some(record.to_bytes()),
+                    makes: None,
                     entries: Offset::ZERO,
                     answers: Vec::new(),
                 });
             }
             self.sibling.push(Unstored {
                 record: None,
+                makes: None,
                 entries: Offset::ZERO,
                 answers,
             });
@@ -244,15 +251,14 @@ impl<D: Disk> Partition<D> {
                 correlation,
                 reply,
             } = answer;
-            let made_in_vain = matches!(reply, Reply::Subscribed { created: true, .. });
-            if matches!(
-                reply,
-                Reply::ProducerOpened { .. } | Reply::Subscribed { .. }
-            ) {
-                self.ended.push(Ended {
-                    stream: to,
-                    made_in_vain,
-                });
+            let opens = |reply: &Reply| {
+                matches!(
+                    reply,
+                    Reply::ProducerOpened { .. } | Reply::Subscribed { .. }
+                )
+            };
+            if opens(&reply) {
+                self.ended.push(to);
             }
             let reply = Reply::Refused(refusal.clone());
             fx.push(Effect::Reply {

@@ -63,25 +63,7 @@ pub(crate) struct Partition<D: Disk> {
     /// The unsynced bytes that the core's sum holds for this partition.
     pub(crate) unsynced_counted: usize,
     /// Streams that have come to their end and been told so; the shard is to close them.
-    pub(crate) ended: Vec<Ended>,
-}
-
-/// A stream that has come to its end by the broker's doing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ended {
-    pub(crate) stream: StreamKey,
-    /// Its opening made a subscription and was refused.
-    pub(crate) made_in_vain: bool,
-}
-
-impl Ended {
-    /// A stream that was open, and has been told.
-    pub(crate) const fn told(stream: StreamKey) -> Self {
-        Self {
-            stream,
-            made_in_vain: false,
-        }
-    }
+    pub(crate) ended: Vec<StreamKey>,
 }
 
 /// A segment could not be prepared.

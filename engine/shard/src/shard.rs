@@ -133,7 +133,7 @@ impl<D: Disk> Shard<D> {
         );
         partition.refuse_waiting(&refusal, fx);
         for ended in std::mem::take(&mut partition.ended) {
-            self.streams.remove(&ended.stream);
+            self.streams.remove(&ended);
         }
         self.streams.retain(|to, stream| {
             if stream.partition == id {

@@ -1,6 +1,6 @@
 //! Records on their way into the sibling log, and the answers that wait for them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hulse_model::Offset;
 
@@ -32,19 +32,42 @@ impl Answer {
 pub(crate) struct Unstored {
     /// Absent for answers that wait for what is there already.
     pub(crate) record: Option<Vec<u8>>,
+    /// The subscription that the record makes, if it makes one.
+    pub(crate) makes: Option<u64>,
     /// The offset that the high watermark must have reached as well.
     pub(crate) entries: Offset,
     pub(crate) answers: Vec<Answer>,
 }
 
-/// An answer whose record is in the sibling log, not yet durable.
+/// Something whose record is in the sibling log, not yet durable.
 #[derive(Debug)]
 struct Waiting {
     /// The end of the sibling log that must be durable.
     sibling: Offset,
     /// The offset that the high watermark must have reached.
     entries: Offset,
-    answer: Answer,
+    what: Awaited,
+}
+
+/// What follows when something is durable.
+#[derive(Debug)]
+enum Awaited {
+    Answer(Answer),
+    /// The subscription exists from now on, whatever happens.
+    Made(u64),
+}
+
+impl Awaited {
+    fn is_for(&self, stream: StreamKey) -> bool {
+        matches!(self, Self::Answer(answer) if answer.to == stream)
+    }
+
+    fn into_answer(self) -> Option<Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Made(_) => None,
+        }
+    }
 }
 
 /// What one partition's sibling log is still to hold, and who waits for it.
@@ -59,6 +82,8 @@ pub(crate) struct SiblingQueue {
     moved: VecDeque<(u64, Vec<Answer>)>,
     /// For each stream that waits at a gate, how many gates it has before it.
     gated: BTreeMap<StreamKey, usize>,
+    /// Subscriptions whose making is not durable.
+    making: BTreeSet<u64>,
     /// The first record that is not in the log found no room there.
     no_room: bool,
 }
@@ -69,6 +94,7 @@ impl SiblingQueue {
         for answer in unstored.answers.iter().filter(|answer| answer.is_gate()) {
             *self.gated.entry(answer.to).or_default() += 1;
         }
+        self.making.extend(unstored.makes);
         self.unstored.push_back(unstored);
     }
 
@@ -81,7 +107,7 @@ impl SiblingQueue {
         self.waiting.push_back(Waiting {
             sibling,
             entries,
-            answer,
+            what: Awaited::Answer(answer),
         });
     }
 
@@ -93,17 +119,19 @@ impl SiblingQueue {
     /// Notes that the first record is in the log, which now ends at `sibling`.
     pub(crate) fn stored(&mut self, sibling: Offset) {
         self.no_room = false;
-        if let Some(Unstored {
-            entries, answers, ..
-        }) = self.unstored.pop_front()
-        {
-            let wait = |answer| Waiting {
-                sibling,
-                entries,
-                answer,
-            };
-            self.waiting.extend(answers.into_iter().map(wait));
-        }
+        let Some(unstored) = self.unstored.pop_front() else {
+            return;
+        };
+        let entries = unstored.entries;
+        let made = unstored.makes.map(Awaited::Made);
+        let answers = unstored.answers.into_iter().map(Awaited::Answer);
+        let wait = |what| Waiting {
+            sibling,
+            entries,
+            what,
+        };
+        self.waiting
+            .extend(made.into_iter().chain(answers).map(wait));
     }
 
     /// Notes that the first record finds no room in the log.
@@ -136,6 +164,11 @@ impl SiblingQueue {
         self.gated.contains_key(&stream)
     }
 
+    /// Whether the making of this subscription may yet be forgotten.
+    pub(crate) fn makes(&self, subscription: u64) -> bool {
+        self.making.contains(&subscription)
+    }
+
     /// Whether everything asked for so far is stored and answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.unstored.is_empty() && self.waiting.is_empty() && self.moved.is_empty()
@@ -156,18 +189,26 @@ impl SiblingQueue {
     /// Takes the next answer that is due when the sibling log is stored up to `sibling` and the
     /// high watermark is at `entries`.
     pub(crate) fn due(&mut self, sibling: Offset, entries: Offset) -> Option<Answer> {
-        let first = self.waiting.front()?;
-        if first.sibling > sibling || first.entries > entries {
-            return None;
+        loop {
+            let first = self.waiting.front()?;
+            if first.sibling > sibling || first.entries > entries {
+                return None;
+            }
+            match self.waiting.pop_front()?.what {
+                Awaited::Answer(answer) => {
+                    self.passed(&answer);
+                    return Some(answer);
+                }
+                Awaited::Made(subscription) => {
+                    self.making.remove(&subscription);
+                }
+            }
         }
-        let answer = self.waiting.pop_front()?.answer;
-        self.passed(&answer);
-        Some(answer)
     }
 
     /// Drops the answers for a stream that is gone; the records stay.
     pub(crate) fn forget(&mut self, stream: StreamKey) {
-        self.waiting.retain(|waiting| waiting.answer.to != stream);
+        self.waiting.retain(|waiting| !waiting.what.is_for(stream));
         let unstored = self.unstored.iter_mut().map(|u| &mut u.answers);
         let moved = self.moved.iter_mut().map(|(_, answers)| answers);
         for answers in unstored.chain(moved) {
@@ -188,11 +229,12 @@ impl SiblingQueue {
         taken
     }
 
-    /// Takes every answer, due or not, and gives up the records: when the log has failed.
+    /// Takes every answer, due or not, and gives up the records: when the log has failed. What was
+    /// in the making stays so.
     pub(crate) fn drain(&mut self) -> Vec<Answer> {
         self.no_room = false;
         self.gated.clear();
-        let waiting = self.waiting.drain(..).map(|waiting| waiting.answer);
+        let waiting = self.waiting.drain(..).filter_map(|w| w.what.into_answer());
         let unstored = self.unstored.drain(..).flat_map(|u| u.answers);
         let moved = self.moved.drain(..).flat_map(|(_, answers)| answers);
         waiting.chain(unstored).chain(moved).collect()

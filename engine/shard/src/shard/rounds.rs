@@ -8,7 +8,7 @@ use hulse_model::PartitionId;
 use crate::command::{Clock, StreamKey};
 use crate::effect::Effect;
 use crate::outlets::Reopened;
-use crate::shard::{Role, Shard};
+use crate::shard::Shard;
 
 impl<D: Disk> Shard<D> {
     /// Bytes have left towards a connection.
@@ -55,7 +55,7 @@ impl<D: Disk> Shard<D> {
             let begun = |effect: &&Effect<D>| matches!(effect, Effect::Sync { .. });
             self.syncs += fx[before..].iter().filter(begun).count() as u64;
             self.count_unsynced(id);
-            self.end_streams(clock, id);
+            self.end_streams(id);
             self.dispatch(id, None, fx);
         }
         // A log that has failed counts no more, and has no sync that would wake anybody.
@@ -185,25 +185,15 @@ impl<D: Disk> Shard<D> {
         }
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.dispatch(only, &mut self.outlets, fx);
-            for ended in std::mem::take(&mut partition.ended) {
-                self.end_stream(ended.stream);
-            }
+            self.end_streams(id);
         }
     }
 
-    /// Ends the streams whose opening has been refused after all.
-    fn end_streams(&mut self, clock: Clock, id: PartitionId) {
-        let Some(partition) = self.partitions.get_mut(&id) else {
-            return;
-        };
-        for ended in std::mem::take(&mut partition.ended) {
-            let stream = self.end_stream(ended.stream);
-            if let Some(Role::Consumer { subscription }) = stream.map(|stream| stream.role)
-                && ended.made_in_vain
-                && let Some(partition) = self.partitions.get_mut(&id)
-            {
-                partition.take_back(clock, subscription);
-                self.touch(id);
+    /// Ends the streams that have been told so, or whose opening has been refused after all.
+    fn end_streams(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            for stream in std::mem::take(&mut partition.ended) {
+                self.end_stream(stream);
             }
         }
     }

@@ -148,15 +148,24 @@ fn openings_that_wait_for_the_sync_are_refused_and_leave_nothing_behind() {
     }
     let stats = rim.shard.stats();
     assert_eq!((stats.producers, stats.consumers), (0, 0));
-    let described = rim.shard.describe(PARTITION).unwrap();
-    assert!(
-        described.subscriptions.is_empty(),
-        "nobody was told that it was made"
-    );
-    // It was not made, so it cannot be served.
+    // It may not have been made, so nobody is told that it exists: also not who comes later.
     rim.ask_on(c, subscribe("s", 10));
     rim.settle();
     assert_eq!(rim.status(c).1, Status::StorageFailed);
+    rim.assert_quiet();
+}
+
+#[test]
+fn a_subscription_whose_maker_has_gone_is_not_served_before_it_is_durable() {
+    let mut rim = Rim::new(AckLevel::Disk);
+    rim.ask_on(key(1, 1), subscribe("s", 10));
+    rim.end_round();
+    rim.disconnect(1);
+    rim.disk.inject(Fault::Sync);
+    rim.finish_syncs(LogKind::Sibling);
+    rim.ask_on(key(2, 1), subscribe("s", 10));
+    rim.settle();
+    assert_eq!(rim.status(key(2, 1)).1, Status::StorageFailed);
     rim.assert_quiet();
 }
 

@@ -183,7 +183,7 @@ fn what_waited_is_recorded_when_there_is_room_again() {
 }
 
 #[test]
-fn a_subscription_whose_making_found_no_room_does_not_exist() {
+fn an_opening_that_found_no_room_is_refused_and_leaves_no_stream() {
     let (mut rim, _, c) = full_sibling();
     rim.pass(1_100);
     // The disk is tried again, and until the answer comes the request waits.
@@ -201,20 +201,22 @@ fn a_subscription_whose_making_found_no_room_does_not_exist() {
         (1, 1),
         "only those from before"
     );
+    rim.ask_on(made, subscribe("t", 1));
+    assert_eq!(
+        rim.status(made).1,
+        Status::DiskFull,
+        "it may yet be forgotten"
+    );
     rim.disk.set_free_bytes(None);
     rim.pass(1_100);
     rim.settle();
     assert!(rim.told(made).is_empty() && rim.told(c).is_empty());
-    assert_eq!(
-        rim.shard.describe(PARTITION).unwrap().subscriptions.len(),
-        1
-    );
     rim.ask_on(made, subscribe("t", 1));
     rim.ask_on(opened, producer("q", Some(7)));
     rim.settle();
     let (_, reply) = rim.replies(made).remove(0);
     assert!(
-        matches!(reply, Reply::Subscribed { created: true, .. }),
+        matches!(reply, Reply::Subscribed { created: false, .. }),
         "{reply:?}"
     );
     let (_, reply) = rim.reply(opened);

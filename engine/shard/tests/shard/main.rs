@@ -5,8 +5,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod budgets;
+mod checker;
+mod consumers;
+mod covered;
+mod damage;
 mod durability;
 mod failed_sync;
 mod full_disk;
+mod memory;
+mod power;
+mod producers;
+mod random;
+mod requests;
 mod rim;
+mod snapshots;
 mod streams;
+mod world;

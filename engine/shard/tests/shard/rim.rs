@@ -29,12 +29,20 @@ pub(crate) enum Pending {
 }
 
 /// An entry that a consumer was sent.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Delivered {
     pub(crate) header: EntryHeader,
     pub(crate) payload: Vec<u8>,
     pub(crate) redelivery_count: u32,
     pub(crate) acked: Vec<IndexRange>,
+}
+
+impl std::fmt::Debug for Delivered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (header, acked) = (&self.header, &self.acked);
+        let (offset, messages) = (header.offset, header.messages);
+        write!(f, "entry {offset} of {messages} messages without {acked:?}")
+    }
 }
 
 /// Something that a client is told.
@@ -60,6 +68,8 @@ pub(crate) struct Rim {
     pub(crate) resumed: Vec<u64>,
     /// Bytes queued towards each connection that have not left.
     pub(crate) queued: BTreeMap<u64, usize>,
+    /// `HULSE_TRACE` asks for all that is said.
+    pub(crate) traced: bool,
     fx: Vec<Effect<SimDisk>>,
     correlation: u64,
 }
@@ -121,6 +131,7 @@ impl Rim {
             told: Vec::new(),
             resumed: Vec::new(),
             queued: BTreeMap::new(),
+            traced: std::env::var_os("HULSE_TRACE").is_some(),
             fx: Vec::new(),
             correlation: 0,
         }
@@ -218,6 +229,9 @@ impl Rim {
 
     /// Queues something for a client. The shard has counted `counted` of its bytes already.
     fn tell(&mut self, to: StreamKey, bytes: usize, counted: usize, told: Told) {
+        if self.traced {
+            eprintln!("  -> {}:{} {told:?}", to.connection, to.stream);
+        }
         self.shard.queued(to.connection, bytes);
         *self.queued.entry(to.connection).or_default() += bytes + counted;
         self.told.push((to, told));

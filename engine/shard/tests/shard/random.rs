@@ -1,0 +1,117 @@
+//! Goal: whatever happens in whatever order, nothing that was confirmed is lost or comes again,
+//! everybody is answered once, and all comes to rest. Method: worlds drawn from seeds.
+
+use hulse_shard::AckLevel;
+
+use crate::world::{Story, Weather, World};
+
+/// Seeds of each weather.
+const SEEDS: u64 = 60;
+
+/// Names the seed of a run that fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay with HULSE_SEED={}", self.0);
+        }
+    }
+}
+
+/// Runs a world for each seed, and returns how much of everything has happened in all of them;
+/// nothing when one seed is replayed.
+fn run(weather: Weather) -> Option<Vec<Story>> {
+    let replayed = std::env::var("HULSE_SEED").ok();
+    let seeds = match &replayed {
+        Some(seed) => {
+            let seed = seed.parse::<u64>().expect("HULSE_SEED is a number");
+            seed..seed + 1
+        }
+        None => 0..SEEDS,
+    };
+    let run = |seed| {
+        let _named = Named(seed);
+        World::new(seed, weather).run()
+    };
+    let stories = seeds.map(run).collect();
+    replayed.is_none().then_some(stories)
+}
+
+/// The worlds are no desert: each of these has happened so often at the least, on an average.
+fn assert_eventful(stories: Option<Vec<Story>>, least: &[(fn(&Story) -> u64, u64)]) {
+    let Some(stories) = stories else { return };
+    for (at, (count, least)) in least.iter().enumerate() {
+        let all: u64 = stories.iter().map(count).sum();
+        let average = all / stories.len() as u64;
+        assert!(
+            average >= *least,
+            "the event at {at} of the list: {average}"
+        );
+    }
+}
+
+/// What happens in every weather.
+const ALWAYS: [(fn(&Story) -> u64, u64); 6] = [
+    (|story| story.receipts, 60),
+    (|story| story.duplicates, 3),
+    (|story| story.deliveries, 100),
+    (|story| story.acked, 20),
+    (|story| story.sought, 1),
+    (|story| story.starts, 4),
+];
+
+const DISK: Weather = Weather {
+    ack: AckLevel::Disk,
+    power: true,
+    failing_syncs: false,
+    full_disk: false,
+    steps: 600,
+};
+
+#[test]
+fn at_disk_with_losses_of_power() {
+    let stories = run(DISK);
+    assert_eventful(stories.clone(), &ALWAYS);
+    assert_eventful(stories, &[(|story| story.held, 2)]);
+}
+
+#[test]
+fn at_disk_with_full_disks() {
+    let stories = run(Weather {
+        full_disk: true,
+        ..DISK
+    });
+    assert_eventful(stories.clone(), &ALWAYS);
+    assert_eventful(stories, &[(|story| story.full, 1)]);
+}
+
+#[test]
+fn at_disk_with_failing_syncs_and_full_disks() {
+    let stories = run(Weather {
+        failing_syncs: true,
+        full_disk: true,
+        ..DISK
+    });
+    assert_eventful(stories, &[(|story| story.fenced, 1)]);
+}
+
+#[test]
+fn at_memory_with_killed_processes() {
+    let stories = run(Weather {
+        ack: AckLevel::Memory,
+        power: false,
+        full_disk: true,
+        ..DISK
+    });
+    assert_eventful(stories, &ALWAYS);
+}
+
+#[test]
+fn at_memory_with_losses_of_power() {
+    let stories = run(Weather {
+        ack: AckLevel::Memory,
+        ..DISK
+    });
+    assert_eventful(stories, &ALWAYS);
+}
