@@ -49,8 +49,23 @@ impl ShardConfig {
 /// What a stream is.
 #[derive(Debug, Clone, Copy)]
 enum Role {
-    Producer(OpenedProducer),
-    Consumer { subscription: u64 },
+    Producer {
+        opened: OpenedProducer,
+        /// The batch that was refused last and has not come again.
+        refused: Option<RefusedBatch>,
+    },
+    Consumer {
+        subscription: u64,
+    },
+}
+
+/// A batch that was refused. Those behind it on their way are refused too: were they stored, a
+/// retry of this one would pass for a duplicate, and be called stored though it is nowhere.
+#[derive(Debug, Clone, Copy)]
+struct RefusedBatch {
+    sequence: u64,
+    /// Its producer may yet send it again.
+    retryable: bool,
 }
 
 /// An open stream.
@@ -189,7 +204,7 @@ impl<D: Disk> Shard<D> {
         };
         for stream in self.streams.values() {
             match stream.role {
-                Role::Producer(_) => stats.producers += 1,
+                Role::Producer { .. } => stats.producers += 1,
                 Role::Consumer { .. } => stats.consumers += 1,
             }
         }
@@ -203,7 +218,7 @@ impl<D: Disk> Shard<D> {
     /// One partition in detail, if this core has it.
     #[must_use]
     pub fn describe(&self, id: PartitionId) -> Option<PartitionStats> {
-        let producer = |s: &&Stream| s.partition == id && matches!(s.role, Role::Producer(_));
+        let producer = |s: &&Stream| s.partition == id && matches!(s.role, Role::Producer { .. });
         let producers = self.streams.values().filter(producer).count();
         Some(self.partitions.get(&id)?.describe(producers))
     }

@@ -8,7 +8,7 @@ use crate::command::{Clock, Command, Handled, StreamKey};
 use crate::consume::Subscribing;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::produce::Batch;
-use crate::shard::{Role, Shard, Stream};
+use crate::shard::{RefusedBatch, Role, Shard, Stream};
 
 impl<D: Disk> Shard<D> {
     /// Takes a request that opens a stream, or that names a partition instead of a stream.
@@ -59,9 +59,11 @@ impl<D: Disk> Shard<D> {
             return Err(Refusal::new(Status::NotPrimary, text));
         };
         let role = match command {
-            Command::OpenProducer { name, epoch } if opens => Some(Role::Producer(
-                partition.open_producer(clock, &name, epoch, to, correlation)?,
-            )),
+            Command::OpenProducer { name, epoch } if opens => {
+                let opened = partition.open_producer(clock, &name, epoch, to, correlation)?;
+                let refused = None;
+                Some(Role::Producer { opened, refused })
+            }
             Command::Subscribe {
                 subscription,
                 kind,
@@ -132,6 +134,9 @@ impl<D: Disk> Shard<D> {
                 Err(Refusal::new(Status::ProtocolViolation, text))
             }
         };
+        if let Some((sequence, _)) = batch {
+            self.note_refused(to, sequence, &outcome);
+        }
         match outcome {
             Ok(handled) => handled,
             Err(mut refusal) => {
@@ -175,7 +180,7 @@ impl<D: Disk> Shard<D> {
                     skipped,
                     payload,
                 },
-                Role::Producer(producer),
+                Role::Producer { opened, refused },
             ) => {
                 let batch = Batch {
                     sequence,
@@ -183,7 +188,8 @@ impl<D: Disk> Shard<D> {
                     skipped,
                     payload,
                 };
-                let handled = partition.produce(clock, producer, batch, to, correlation, fx);
+                check_behind(refused, &batch)?;
+                let handled = partition.produce(clock, opened, batch, to, correlation, fx);
                 self.touch(id);
                 self.count_unsynced(id);
                 return handled;
@@ -234,6 +240,27 @@ impl<D: Disk> Shard<D> {
             }
         }
         Ok(Handled::Done)
+    }
+
+    /// Remembers a batch that was refused, until it or one before it comes again, or its producer
+    /// says that it has left it out.
+    fn note_refused(&mut self, to: StreamKey, sequence: u64, outcome: &Result<Handled, Refusal>) {
+        let role = self.streams.get_mut(&to).map(|stream| &mut stream.role);
+        let Some(Role::Producer { refused, .. }) = role else {
+            return;
+        };
+        match outcome {
+            Ok(Handled::Held) => {}
+            Ok(Handled::Done) => *refused = None,
+            // This one was refused for the sake of another.
+            Err(refusal) if refusal.status == Status::SequenceGap => {}
+            Err(refusal) => {
+                *refused = Some(RefusedBatch {
+                    sequence,
+                    retryable: refusal.status.retryable(),
+                });
+            }
+        }
     }
 
     /// Whether a batch of the connection is held back for the sake of the whole core.
@@ -288,7 +315,7 @@ impl<D: Disk> Shard<D> {
         if let Some(partition) = self.partitions.get_mut(&stream.partition) {
             partition.receipts.forget(key);
             partition.sibling.forget(key);
-            if let Role::Producer(_) = stream.role {
+            if let Role::Producer { .. } = stream.role {
                 partition.held.forget(key.connection);
             }
         }
@@ -299,13 +326,31 @@ impl<D: Disk> Shard<D> {
         let stream = self.streams.remove(&key)?;
         if let Some(partition) = self.partitions.get_mut(&stream.partition) {
             match stream.role {
-                Role::Producer(producer) => {
+                Role::Producer { opened, .. } => {
                     let producers = partition.state.producers_mut();
-                    producers.closed(producer.id, producer.epoch);
+                    producers.closed(opened.id, opened.epoch);
                 }
                 Role::Consumer { subscription } => partition.detach(subscription, key),
             }
         }
         Some(stream)
+    }
+}
+
+/// Refuses a batch that comes behind a refused one, unless its producer knows that and goes on
+/// without it.
+fn check_behind(refused: Option<RefusedBatch>, batch: &Batch<'_>) -> Result<(), Refusal> {
+    let behind = |refused: &RefusedBatch| {
+        batch.sequence > refused.sequence && (refused.retryable || !batch.skipped)
+    };
+    match refused.filter(behind) {
+        None => Ok(()),
+        Some(RefusedBatch { sequence, .. }) => Err(Refusal::new(
+            Status::SequenceGap,
+            format!(
+                "the batch begins at sequence {}, and the one at {sequence} before it was refused",
+                batch.sequence
+            ),
+        )),
     }
 }

@@ -126,6 +126,7 @@ fn batches_out_of_bounds_are_refused() {
     let p = rim.opened_producer(key(1, 1), "p");
     let large = vec![0; hulse_model::limits::ENTRY_PAYLOAD_BYTES_MAX + 1];
     for (sequence, messages, payload, status) in [
+        (u64::MAX, 2, &b"a"[..], Status::InvalidArgument),
         (0, 0, &b"a"[..], Status::InvalidArgument),
         (
             0,
@@ -133,7 +134,6 @@ fn batches_out_of_bounds_are_refused() {
             b"a",
             Status::InvalidArgument,
         ),
-        (u64::MAX, 2, b"a", Status::InvalidArgument),
         (0, 1, &large[..], Status::MessageTooLarge),
     ] {
         let _ = rim.produce(p, sequence, messages, payload);
@@ -153,6 +153,70 @@ fn batches_out_of_bounds_are_refused() {
     rim.settle();
     assert_eq!(rim.receipts(p), [0]);
     rim.assert_quiet();
+}
+
+#[test]
+fn what_is_behind_a_refused_batch_is_not_stored_before_it() {
+    let mut rim = Rim::new(AckLevel::Disk);
+    let p = rim.opened_producer(key(1, 1), "p");
+    rim.disk.set_free_bytes(Some(0));
+    // The name has never stored anything, so nothing else would show the gap.
+    assert_eq!(rim.produce(p, 0, 1, &[1; 100_000]), Handled::Held);
+    rim.settle();
+    let _ = rim.produce(p, 0, 1, &[1; 100_000]);
+    let _ = rim.produce(p, 1, 1, b"behind it");
+    let skipping = Command::Produce {
+        sequence: 7,
+        messages: 1,
+        skipped: true,
+        payload: b"also behind it",
+    };
+    rim.ask(p, skipping.clone());
+    rim.settle();
+    let statuses: Vec<_> = rim
+        .replies(p)
+        .into_iter()
+        .map(|(_, reply)| match reply {
+            Reply::Refused(refusal) => refusal.status,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let gap = Status::SequenceGap;
+    assert_eq!(statuses, [Status::DiskFull, gap, gap]);
+    rim.disk.set_free_bytes(None);
+    rim.pass(2_000);
+    assert_eq!(rim.produce(p, 0, 1, &[1; 100_000]), Handled::Held);
+    rim.settle();
+    for (sequence, payload) in [(0, &[1; 100_000][..]), (1, b"behind it")] {
+        assert_eq!(rim.produce(p, sequence, 1, payload), Handled::Done);
+    }
+    rim.ask(p, skipping);
+    rim.settle();
+    assert_eq!(rim.receipts(p), [0, 1, 2]);
+}
+
+#[test]
+fn a_producer_goes_on_without_a_batch_that_was_refused_for_good() {
+    let mut rim = Rim::new(AckLevel::Disk);
+    let p = rim.opened_producer(key(1, 1), "p");
+    let _ = rim.produce(p, 0, 0, b"no messages");
+    assert_eq!(rim.status(p).1, Status::InvalidArgument);
+    let _ = rim.produce(p, 1, 1, b"on its way already");
+    assert_eq!(rim.status(p).1, Status::SequenceGap);
+    for (sequence, skipped) in [(1, true), (2, false)] {
+        let payload = b"on";
+        rim.ask(
+            p,
+            Command::Produce {
+                sequence,
+                messages: 1,
+                skipped,
+                payload,
+            },
+        );
+    }
+    rim.settle();
+    assert_eq!(rim.receipts(p), [0, 1]);
 }
 
 #[test]
