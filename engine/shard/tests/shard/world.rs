@@ -123,8 +123,8 @@ impl World {
                 let ms = self.rng.below(400);
                 self.rim.pass(ms);
             }
-            93..95 => self.lose_connection(),
-            95 => self.trouble(),
+            93 => self.lose_connection(),
+            94..96 => self.trouble(),
             96 if self.rng.once_in(3) => self.restart(),
             97 if self.rng.once_in(6) => {
                 let more = self.rng.below(8);
@@ -279,8 +279,8 @@ impl World {
 
     fn trouble(&mut self) {
         if self.weather.full_disk {
-            let full = self.rng.once_in(2);
-            let free = self.rng.below(20_000);
+            let full = !self.rng.once_in(3);
+            let free = self.rng.below(6_000);
             self.rim.disk.set_free_bytes(full.then_some(free));
         }
         if self.weather.failing_syncs && self.rng.once_in(4) {
