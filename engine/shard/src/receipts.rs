@@ -17,9 +17,8 @@ struct Waiting {
 
 /// The receipts of one partition that are not yet due, by the stream that is owed them.
 ///
-/// Receipts of one stream leave in the order of its batches: a new batch waits for its own
-/// offset, and a duplicate waits behind whatever its stream is owed already. So a stream's
-/// offsets never fall, and nothing is ever looked for.
+/// Receipts of one stream leave in the order of its batches: each waits for its own offset, and
+/// behind those that its stream is owed already.
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     owed: BTreeMap<StreamKey, VecDeque<Waiting>>,
@@ -35,9 +34,7 @@ impl Receipts {
         correlation: u64,
         receipt: Receipt,
     ) {
-        let owed = self.owed.entry(to).or_default();
-        let above = owed.back().map_or(above, |last| last.above.max(above));
-        owed.push_back(Waiting {
+        self.owed.entry(to).or_default().push_back(Waiting {
             above,
             correlation,
             receipt,

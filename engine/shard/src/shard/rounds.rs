@@ -58,7 +58,7 @@ impl<D: Disk> Shard<D> {
             self.end_streams(id);
             self.dispatch(id, None, fx);
         }
-        // A log that has failed counts no more, and has no sync that would wake anybody.
+        // Bytes were synced, or their log has failed and they count no more.
         if self.unsynced_bytes < self.config.unsynced_bytes_max {
             self.resume_held(fx);
         }
@@ -79,7 +79,6 @@ impl<D: Disk> Shard<D> {
         };
         partition.synced(log, ticket, result, fx);
         self.count_unsynced(id);
-        self.resume_held(fx);
         self.touch(id);
         self.end_round(clock, fx);
     }

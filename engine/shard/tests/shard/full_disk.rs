@@ -159,7 +159,10 @@ fn what_waited_is_recorded_when_there_is_room_again() {
     );
     rim.settle();
     rim.disk.set_free_bytes(None);
-    rim.pass(1_100);
+    rim.pass(900);
+    assert!(rim.pending.is_empty(), "not yet");
+    rim.pass(200);
+    assert_eq!(rim.pending.len(), 1, "time alone brings another try");
     rim.settle();
     assert!(
         rim.told(c).is_empty(),

@@ -189,6 +189,50 @@ fn nothing_goes_before_the_snapshot_is_durable() {
 }
 
 #[test]
+fn a_snapshot_whose_last_entry_is_damaged_still_stands_for_the_state() {
+    let (rim, _) = much();
+    // The last entry that the snapshot covers is the only one of its term.
+    let mut rim = rim.killed(AckLevel::Disk);
+    let p = rim.opened_producer(key(1, 1), "p");
+    let _ = rim.produce(p, ENTRIES, 1, b"the only one of its term");
+    rim.settle();
+    rim.pass(50);
+    rim.settle();
+    rim.pass(10_000);
+    assert!(!removals(&rim).is_empty(), "only the snapshot is left");
+    rim.settle();
+    let mut rim = rim.killed(AckLevel::Disk);
+    let p = rim.opened_producer(key(1, 1), "p");
+    let _ = rim.produce(p, ENTRIES + 1, 1, b"and one behind it");
+    rim.settle();
+    for (path, bytes) in rim.disk.contents() {
+        let wanted = b"the only one of its term";
+        if let Some(at) = bytes.windows(wanted.len()).position(|it| it == wanted) {
+            rim.disk.flip_bit(&path, at, 0);
+        }
+    }
+    let (mut after, recovered) = Rim::recovered(rim.disk.fork(), AckLevel::Disk);
+    recovered.unwrap();
+    let damaged = described(&after).damaged;
+    assert_eq!(damaged, [(Offset(ENTRIES), Offset(ENTRIES + 1))]);
+    assert_eq!(lasting(&after), lasting(&rim));
+    assert_recognised(&mut after, ENTRIES);
+    assert_recognised(&mut after, ENTRIES - 3);
+}
+
+#[test]
+fn a_term_that_the_logs_have_seen_is_refused() {
+    let mut rim = Rim::new(AckLevel::Disk);
+    let p = rim.opened_producer(key(1, 1), "p");
+    rim.produced(p, 0..1);
+    for (term, fits) in [(0, false), (1, false), (2, true)] {
+        let mut again = Rim::empty(rim.disk.fork(), hulse_shard::ShardConfig::new(0));
+        let opened = again.open(crate::rim::spec(PARTITION, term, AckLevel::Disk));
+        assert_eq!(opened.is_ok(), fits, "term {term}");
+    }
+}
+
+#[test]
 fn without_a_snapshot_nothing_goes() {
     let mut rim = Rim::new(AckLevel::Disk);
     let p = rim.opened_producer(key(1, 1), "p");
