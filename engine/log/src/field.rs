@@ -73,4 +73,7 @@ pub const LAYOUTS: &[(&str, &[Field])] = &[
     ("term", crate::footer::TERM_FIELDS),
     ("trailer", crate::footer::TRAILER_FIELDS),
     ("manifest", crate::manifest::MANIFEST_FIELDS),
+    ("journal file", crate::journal::format::FILE_FIELDS),
+    ("round", crate::journal::format::ROUND_FIELDS),
+    ("chunk", crate::journal::format::CHUNK_FIELDS),
 ];

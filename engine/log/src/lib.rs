@@ -15,6 +15,7 @@ mod damage;
 pub mod disk;
 pub mod field;
 mod footer;
+mod journal;
 mod log;
 mod manifest;
 mod map;
@@ -38,9 +39,14 @@ mod fuzz;
 pub use disk::{Disk, DiskFile};
 #[cfg(any(test, feature = "sim"))]
 pub use fuzz::fuzz_recovery;
+pub use journal::{
+    JOURNAL_VERSION, JOURNALS_DIR, Journal, JournalMark, JournalSizes, JournalTicket,
+    PrepareJournal, PreparedJournal, ReplayError, ReplayReport, ReplayedDisk, ReplayedFile,
+    ReplayedSlice, Round, replay,
+};
 pub use log::{
-    AppendError, Appended, Log, ReadCursor, ReadError, Removal, Retention, StoredEntry, SyncError,
-    SyncTicket, TruncateError, WriteError,
+    AppendError, Appended, Checkpoint, CheckpointTicket, Log, ReadCursor, ReadError, Removal,
+    Retention, RoundShare, StoredEntry, SyncError, SyncTicket, TruncateError, WriteError,
 };
 pub use manifest::{LogMark, MANIFEST_VERSION, Manifest, ManifestError, TruncateIntent};
 pub use map::MapSlice;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hulse_model::entry::{ENTRY_HEADER_BYTES, encode_entry};
 use hulse_model::limits::{
-    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, LOG_UNSYNCED_BYTES_MAX, SEGMENT_TERMS_MAX,
+    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, JOURNAL_CHUNK_BYTES_MAX, LOG_UNSYNCED_BYTES_MAX,
+    SEGMENT_TERMS_MAX,
 };
 use hulse_model::{EntryDraft, EntryHeader, Offset, PartitionId, Term};
 
@@ -19,12 +20,14 @@ use crate::segments::{Segment, Segments, Stage, add_terms, stage_of};
 
 mod read;
 mod retain;
+mod round;
 mod spare;
 mod sync;
 mod truncate;
 
 pub use read::{ReadCursor, ReadError, StoredEntry};
 pub use retain::{Removal, Retention};
+pub use round::{Checkpoint, CheckpointTicket, RoundShare};
 use spare::{Ready, Spare};
 pub use sync::{SyncError, SyncTicket};
 pub use truncate::TruncateError;
@@ -36,7 +39,8 @@ const STAGING_KEPT_BYTES: usize = 4096;
 ///
 /// An entry is *staged* by [`Log::append`], *written* (in the page cache, safe from the end of the
 /// process) by [`Log::write`], and *flushed* (safe from the end of the machine) when the sync that
-/// [`Log::begin_sync`] hands out has been given back to [`Log::finish_sync`].
+/// [`Log::begin_sync`] hands out has been given back to [`Log::finish_sync`], or when a round of the
+/// journal that it had a share in has.
 #[derive(Debug)]
 pub struct Log<D: Disk> {
     home: Home<D>,
@@ -69,12 +73,41 @@ struct Home<D> {
     manifest: Arc<ManifestFile<D>>,
 }
 
-/// Records that were appended and not yet written.
-#[derive(Debug, Default)]
+/// Records that were appended and not yet written; of a log that may go through the journal also
+/// those that were written and wait for a round.
+#[derive(Debug)]
 struct Staged {
     bytes: Vec<u8>,
     /// Where they go in the active segment.
     position: u64,
+    /// How many of the bytes are written.
+    written: usize,
+    /// Written bytes are kept for a round of the journal.
+    keep: bool,
+    /// The bytes are all that is neither durable nor on its way to be: a round can be made of them.
+    whole: bool,
+}
+
+impl Default for Staged {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            position: 0,
+            written: 0,
+            keep: false,
+            whole: true,
+        }
+    }
+}
+
+impl Staged {
+    /// Forgets the bytes, which are written; `whole` says whether they are on their way to be
+    /// durable.
+    fn clear(&mut self, whole: bool) {
+        self.bytes.clear();
+        self.written = 0;
+        self.whole = whole;
+    }
 }
 
 /// How far the log's entries have come.
@@ -83,14 +116,29 @@ struct Progress {
     end: Offset,
     written: Offset,
     flushed: Offset,
+    /// How far the segments' own files are durable. What lies above it and below `flushed` is so
+    /// in the journal.
+    synced: Offset,
     last_term: Term,
     /// Length of the records that are staged or written and not flushed.
     unsynced_bytes: usize,
-    /// The part of them that the sync in flight covers.
+    /// The part of them that the sync or the round in flight covers.
     syncing_bytes: usize,
-    /// The number of the sync in flight.
-    in_flight: Option<u64>,
+    /// The sync or the round in flight.
+    in_flight: Option<InFlight>,
+    /// The number of the checkpoint in flight.
+    checkpoint: Option<u64>,
+    /// How many syncs, rounds and checkpoints were begun.
     syncs: u64,
+}
+
+/// What is to make written entries durable, with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InFlight {
+    /// A sync of the log's own files.
+    Sync(u64),
+    /// A round of the journal.
+    Round(u64),
 }
 
 /// An entry that was appended.
@@ -196,10 +244,12 @@ impl<D: Disk> Log<D> {
             end: found.end,
             written: found.end,
             flushed: found.end,
+            synced: found.end,
             last_term: found.last_term,
             unsynced_bytes: 0,
             syncing_bytes: 0,
             in_flight: None,
+            checkpoint: None,
             syncs: 0,
         };
         let ready = match found.spare {
@@ -337,6 +387,10 @@ impl<D: Disk> Log<D> {
                 reason: error.reason,
             });
         }
+        if !self.staged.bytes.is_empty() {
+            // A round is made of one segment's bytes alone.
+            self.staged.clear(false);
+        }
         let (name, header, file) = self.spare.ready.take().expect("it was there just now");
         self.spare.wanted_bytes = 0;
         let first = self.progress.end;
@@ -361,23 +415,28 @@ impl<D: Disk> Log<D> {
                 reason: reason.clone(),
             });
         }
-        if self.staged.bytes.is_empty() {
+        let staged = &mut self.staged;
+        let (position, fresh) = (staged.position, &staged.bytes[staged.written..]);
+        if fresh.is_empty() {
             return Ok(());
         }
         let segment = self
             .segments
             .active_mut()
             .expect("records are staged for a segment");
-        let result = segment
-            .file()
-            .write_at(&self.staged.bytes, self.staged.position);
+        let position = position + staged.written as u64;
+        let result = segment.file().write_at(fresh, position);
         if let Err(error) = result {
             let reason = format!("writing {}: {error}", segment.file().path());
             self.poison = Some(reason.clone());
             return Err(WriteError { reason });
         }
         segment.dirty = true;
-        self.staged.bytes.clear();
+        if staged.keep && staged.whole && staged.bytes.len() <= JOURNAL_CHUNK_BYTES_MAX {
+            staged.written = staged.bytes.len();
+        } else {
+            staged.clear(false);
+        }
         self.progress.written = self.progress.end;
         Ok(())
     }
@@ -409,7 +468,7 @@ impl<D: Disk> Log<D> {
     /// Bytes that are staged and not written.
     #[must_use]
     pub fn staged_bytes(&self) -> usize {
-        self.staged.bytes.len()
+        self.staged.bytes.len() - self.staged.written
     }
 
     /// Bytes that are staged or written and not durable.
@@ -418,10 +477,16 @@ impl<D: Disk> Log<D> {
         self.progress.unsynced_bytes
     }
 
-    /// Whether a sync is in flight.
+    /// Whether a sync, or a round of the journal, is in flight that makes entries durable.
     #[must_use]
     pub const fn syncing(&self) -> bool {
         self.progress.in_flight.is_some()
+    }
+
+    /// Whether a checkpoint is in flight.
+    #[must_use]
+    pub const fn checkpointing(&self) -> bool {
+        self.progress.checkpoint.is_some()
     }
 
     /// The terms of which the log holds entries, each with its first offset, in rising order.

@@ -338,13 +338,17 @@ fn segment_id(kind: LogKind, partition: PartitionId, base: Offset) -> u64 {
     let word = |half: &[u8]| u64::from_le_bytes(*half.first_chunk().expect("half of 16 bytes"));
     let mut id = u64::from(kind.code());
     for value in [word(low), word(high), base.0] {
-        // The finaliser of SplitMix64 over the sum so far.
-        id = id.wrapping_add(value).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        id ^= id >> 31;
+        id = mixed(id.wrapping_add(value).wrapping_add(0x9e37_79b9_7f4a_7c15));
     }
     id
+}
+
+/// The finaliser of SplitMix64: it is one to one, and every bit of the outcome depends on every bit
+/// of the value.
+pub(crate) const fn mixed(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 #[cfg(test)]

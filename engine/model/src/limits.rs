@@ -67,6 +67,28 @@ pub const LOG_UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Staged bytes at which a log writes without waiting for the end of the round.
 pub const LOG_STAGED_BYTES_TARGET: usize = 64 * 1024;
 
+/// The most unsynced bytes of one log that go through the journal; with more the log's own file is
+/// synced, since writing so much twice would cost more than a sync.
+pub const JOURNAL_CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// Length of one journal file, in bytes. A core makes them as it needs them.
+pub const JOURNAL_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The most journal files of one core. When all are full, logs are synced one by one until the
+/// segments have caught up.
+pub const JOURNAL_FILES_MAX: usize = 16;
+
+/// The most bytes of one round of the journal; what does not fit waits for the next.
+pub const JOURNAL_ROUND_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bytes in the journal at which the segments behind it are synced, so that its room can be used
+/// again and a start has little to replay.
+pub const JOURNAL_CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long a round stays in the journal before the segments behind it are synced, in
+/// milliseconds.
+pub const JOURNAL_CHECKPOINT_MS: u64 = 5_000;
+
 /// Bytes queued towards one connection beyond which nothing more is delivered to its consumers and
 /// no more of its requests are read.
 pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -113,6 +135,11 @@ const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
 const _: () = assert!(SEGMENT_BYTES_MIN.is_power_of_two() && SEGMENT_BYTES_MAX.is_power_of_two());
 const _: () = assert!(LOG_UNSYNCED_BYTES_MAX <= CORE_UNSYNCED_BYTES_MAX);
 const _: () = assert!(LOG_UNSYNCED_BYTES_MAX > FRAME_BYTES_MAX);
+const _: () = assert!(JOURNAL_ROUND_BYTES_MAX * 2 <= JOURNAL_FILE_BYTES);
+const _: () = assert!((JOURNAL_CHUNK_BYTES_MAX as u64) * 2 <= JOURNAL_ROUND_BYTES_MAX);
+const _: () = assert!(
+    JOURNAL_CHECKPOINT_BYTES * 2 <= JOURNAL_FILE_BYTES * JOURNAL_FILES_MAX as u64
+);
 const _: () = assert!(BEACON_INTERVAL_MS * 2 <= BEACON_TIMEOUT_MS);
 const _: () = assert!(BEACON_TIMEOUT_RANGE_MS.0 >= BEACON_INTERVAL_MS);
 // A message with the longest key fits into an entry.

@@ -5,7 +5,7 @@ use std::io;
 use hulse_model::Offset;
 
 use crate::disk::{Disk, DiskFile};
-use crate::log::{Log, STAGING_KEPT_BYTES, WriteError};
+use crate::log::{InFlight, Log, STAGING_KEPT_BYTES, WriteError};
 use crate::segments::Stage;
 
 /// A sync to be done. Every file must be synced before it is given to [`Log::finish_sync`].
@@ -63,9 +63,12 @@ impl From<WriteError> for SyncError {
 
 impl<D: Disk> Log<D> {
     /// Writes what is staged, and hands out the sync that makes it durable. `None` when
-    /// everything is durable, when a sync is in flight, and when the log is poisoned.
+    /// everything is durable, when a sync, a round or a checkpoint is in flight, and when the log is
+    /// poisoned.
     pub fn begin_sync(&mut self) -> Option<SyncTicket<D>> {
-        if self.progress.in_flight.is_some() || self.write().is_err() {
+        // Of two syncs of one file the kernel tells only one that pages were lost.
+        let busy = self.progress.in_flight.is_some() || self.progress.checkpoint.is_some();
+        if busy || self.write().is_err() {
             return None;
         }
         if self.progress.flushed == self.progress.written {
@@ -75,24 +78,31 @@ impl<D: Disk> Log<D> {
     }
 
     fn issue(&mut self) -> SyncTicket<D> {
-        let mut files = Vec::new();
-        for segment in self.segments.iter_mut().rev() {
-            if segment.dirty {
-                segment.dirty = false;
-                files.push(segment.file().clone());
-            } else if segment.end < self.progress.flushed {
-                break;
-            }
-        }
-        files.append(&mut self.footers_unsynced);
+        let files = self.dirty_files();
+        self.staged.clear(true);
         self.progress.syncs += 1;
-        self.progress.in_flight = Some(self.progress.syncs);
+        self.progress.in_flight = Some(InFlight::Sync(self.progress.syncs));
         self.progress.syncing_bytes = self.progress.unsynced_bytes;
         SyncTicket {
             files,
             upto: self.progress.written,
             number: self.progress.syncs,
         }
+    }
+
+    /// Takes the files that hold what the segments' files have not been synced with.
+    pub(super) fn dirty_files(&mut self) -> Vec<D::File> {
+        let mut files = Vec::new();
+        for segment in self.segments.iter_mut().rev() {
+            if segment.dirty {
+                segment.dirty = false;
+                files.push(segment.file().clone());
+            } else if segment.end < self.progress.synced {
+                break;
+            }
+        }
+        files.append(&mut self.footers_unsynced);
+        files
     }
 
     /// Takes a sync back: moves [`Log::flushed`] on, or poisons the log for good. After a failed
@@ -108,7 +118,7 @@ impl<D: Disk> Log<D> {
         let in_flight = self.progress.in_flight.take();
         assert_eq!(
             in_flight,
-            Some(ticket.number),
+            Some(InFlight::Sync(ticket.number)),
             "the ticket is the one in flight"
         );
         if let Err(error) = result {
@@ -121,28 +131,35 @@ impl<D: Disk> Log<D> {
             ticket.upto >= self.progress.flushed,
             "a sync covers all before it"
         );
-        self.progress.flushed = ticket.upto;
-        self.progress.unsynced_bytes -= std::mem::take(&mut self.progress.syncing_bytes);
+        self.progress.synced = ticket.upto;
+        self.flushed_to(ticket.upto);
         self.settle_flushed();
+    }
+
+    /// Moves the durable end on.
+    pub(super) fn flushed_to(&mut self, upto: Offset) {
+        self.progress.flushed = upto;
+        self.progress.unsynced_bytes -= std::mem::take(&mut self.progress.syncing_bytes);
         if self.progress.unsynced_bytes == 0 && self.staged.bytes.capacity() > STAGING_KEPT_BYTES {
             // An idle log keeps little memory.
             self.staged.bytes = Vec::new();
         }
     }
 
-    /// Gives a footer to every full segment that is durable to its last entry.
+    /// Gives a footer to every full segment whose file is durable to its last entry. What is so in
+    /// the journal alone does not count: a footer proves its file.
     pub(super) fn settle_flushed(&mut self) {
         if self.poison.is_some() {
             return;
         }
-        let flushed = self.progress.flushed;
+        let synced = self.progress.synced;
         for number in self.segments.numbers_from_last() {
             let Some(segment) = self.segments.get(number) else {
                 break;
             };
             match segment.stage {
                 Stage::Active => continue,
-                Stage::Full if segment.end <= flushed => {}
+                Stage::Full if segment.end <= synced => {}
                 Stage::Full => continue,
                 Stage::Sealed | Stage::Damaged => break,
             }
@@ -172,12 +189,12 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// When the log is poisoned, before or by this, or a sync is in flight.
     pub fn sync(&mut self) -> Result<(), SyncError> {
-        if self.progress.in_flight.is_some() {
+        if self.progress.in_flight.is_some() || self.progress.checkpoint.is_some() {
             return Err(SyncError::InFlight);
         }
         self.write()?;
         // A footer that was written on the way is synced with the next round.
-        while self.progress.flushed < self.progress.written || !self.footers_unsynced.is_empty() {
+        while self.progress.synced < self.progress.written || !self.footers_unsynced.is_empty() {
             let ticket = self.issue();
             let result = ticket.run();
             self.finish_sync(ticket, result);

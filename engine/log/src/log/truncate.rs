@@ -71,7 +71,7 @@ impl<D: Disk> Log<D> {
                 reason: reason.clone(),
             });
         }
-        if self.progress.in_flight.is_some() {
+        if self.progress.in_flight.is_some() || self.progress.checkpoint.is_some() {
             return Err(TruncateError::SyncInFlight);
         }
         let (start, end) = (self.start(), self.end());
@@ -105,10 +105,15 @@ impl<D: Disk> Log<D> {
             let reason = "a truncation of the partition's other log is unfinished".to_owned();
             return Err(TruncateError::Poisoned { reason });
         }
-        if let Err(error) = self.write() {
-            return Err(TruncateError::Poisoned {
-                reason: error.reason,
-            });
+        // The generation rises with the cut, which makes the journal's rounds of this log void: what
+        // stays must not depend on them.
+        let made_durable = if self.progress.synced < self.progress.flushed {
+            self.sync().map_err(|error| error.to_string())
+        } else {
+            self.write().map_err(|error| error.reason)
+        };
+        if let Err(reason) = made_durable {
+            return Err(TruncateError::Poisoned { reason });
         }
         let flushed_to = self.progress.flushed.min(offset);
         let kind = self.home.kind;
@@ -141,6 +146,7 @@ impl<D: Disk> Log<D> {
         log.epoch = self.epoch + 1;
         log.spare.in_making = self.spare.in_making;
         log.progress.syncs = self.progress.syncs;
+        log.staged.keep = self.staged.keep;
         // Segments that were given up may not have been removed yet.
         log.give_up_below(self.start);
         *self = log;

@@ -9,6 +9,7 @@ mod damage;
 mod document;
 mod full_disk;
 mod fuzz;
+mod journal;
 mod life;
 mod model;
 mod poison;
