@@ -378,14 +378,15 @@ impl<D: Disk> Journal<D> {
     ///
     /// # Errors
     /// Whatever the disk answers.
-    pub fn remove(self) -> io::Result<()> {
-        for file in &self.files {
+    pub fn remove(&mut self) -> io::Result<()> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        self.active = None;
+        for file in std::mem::take(&mut self.files) {
             self.disk.remove(file.file.path())?;
         }
-        if !self.files.is_empty() {
-            self.disk.sync_dir(JOURNALS_DIR)?;
-        }
-        Ok(())
+        self.disk.sync_dir(JOURNALS_DIR)
     }
 
     fn keep(&mut self, mut round: Round) {

@@ -137,9 +137,8 @@ const _: () = assert!(LOG_UNSYNCED_BYTES_MAX <= CORE_UNSYNCED_BYTES_MAX);
 const _: () = assert!(LOG_UNSYNCED_BYTES_MAX > FRAME_BYTES_MAX);
 const _: () = assert!(JOURNAL_ROUND_BYTES_MAX * 2 <= JOURNAL_FILE_BYTES);
 const _: () = assert!((JOURNAL_CHUNK_BYTES_MAX as u64) * 2 <= JOURNAL_ROUND_BYTES_MAX);
-const _: () = assert!(
-    JOURNAL_CHECKPOINT_BYTES * 2 <= JOURNAL_FILE_BYTES * JOURNAL_FILES_MAX as u64
-);
+const _: () =
+    assert!(JOURNAL_CHECKPOINT_BYTES * 2 <= JOURNAL_FILE_BYTES * JOURNAL_FILES_MAX as u64);
 const _: () = assert!(BEACON_INTERVAL_MS * 2 <= BEACON_TIMEOUT_MS);
 const _: () = assert!(BEACON_TIMEOUT_RANGE_MS.0 >= BEACON_INTERVAL_MS);
 // A message with the longest key fits into an entry.

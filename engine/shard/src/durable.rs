@@ -1,6 +1,6 @@
 //! Rounds: what was staged is written, synced, and what waited for it is answered.
 
-use hulse_log::{AppendError, Disk, LogKind, SyncTicket};
+use hulse_log::{AppendError, CheckpointTicket, Disk, LogKind, RoundShare, SyncTicket};
 use hulse_model::{EntryDraft, Offset, PayloadFormat, ProducerId};
 use hulse_subscription::{SiblingRecord, Subscription};
 
@@ -11,6 +11,15 @@ use crate::sibling::{Answer, Unstored};
 
 /// Unsynced bytes at which a log at `memory` syncs without waiting for the clock.
 const LAZY_SYNC_BYTES: usize = 4 * 1024 * 1024;
+
+/// How what a log has written is to become durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By a sync of its own file.
+    Own,
+    /// In a commit that it may share with others.
+    Shared,
+}
 
 impl<D: Disk> Partition<D> {
     /// Appends a record to the sibling log and applies it; the answers follow when it and
@@ -99,22 +108,40 @@ impl<D: Disk> Partition<D> {
         }
     }
 
-    /// Writes what is staged, begins the syncs that can begin, and releases what is due.
-    pub(crate) fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+    /// Writes what is staged, begins the syncs of logs that sync alone, and releases what is due.
+    /// Returns which logs have something to share a commit with others.
+    pub(crate) fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) -> [bool; 2] {
         self.store_unstored(clock);
         // At `memory` nothing waits for a sync, so there is no round to gather for.
-        if self.spec.ack == AckLevel::Memory || !self.store.sibling.syncing() {
+        let gathers = self.store.sibling.syncing() || self.waits[LogKind::Sibling as usize];
+        if self.spec.ack == AckLevel::Memory || !gathers {
             self.record_cursors(clock);
         }
         self.want_segments(clock.monotonic_ms, fx);
         self.refuse_unstored(clock.monotonic_ms, fx);
-        for kind in [LogKind::Entries, LogKind::Sibling] {
-            self.begin_sync(kind, fx);
+        let mut shares = [false; 2];
+        for kind in LogKind::ALL {
+            match self.write(kind, fx) {
+                Some(Way::Own) => self.begin_sync(kind, fx),
+                Some(Way::Shared) => shares[kind as usize] = true,
+                None => {}
+            }
         }
         self.release(fx);
+        shares
     }
 
-    fn begin_sync(&mut self, kind: LogKind, fx: &mut Vec<Effect<D>>) {
+    /// Records what has moved in the cursors, right before a commit of the sibling log begins.
+    pub(crate) fn gather(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        self.store_unstored(clock);
+        self.record_cursors(clock);
+        self.want_segments(clock.monotonic_ms, fx);
+        self.refuse_unstored(clock.monotonic_ms, fx);
+    }
+
+    /// Writes what a log has staged, and says how what is written is to become durable; `None` when
+    /// nothing is to be done now.
+    pub(crate) fn write(&mut self, kind: LogKind, fx: &mut Vec<Effect<D>>) -> Option<Way> {
         let (partition, level) = (self.spec.id, self.spec.ack);
         let log = self.store.log_mut(kind);
         let failed_before = log.poisoned().is_some();
@@ -123,19 +150,68 @@ impl<D: Disk> Partition<D> {
                 tracing::error!(%partition, ?kind, %error, "a write failed; the partition is fenced");
             }
             self.fail(fx);
-            return;
+            return None;
         }
-        let lazy = level == AckLevel::Memory && log.unsynced_bytes() < LAZY_SYNC_BYTES;
-        if lazy && !self.upkeep.sync_due(kind) {
-            return;
+        if log.flushed() == log.written() || log.syncing() {
+            return None;
         }
-        if let Some(ticket) = log.begin_sync() {
+        if level == AckLevel::Memory {
+            let due = log.unsynced_bytes() >= LAZY_SYNC_BYTES || self.upkeep.sync_due(kind);
+            return due.then_some(Way::Own);
+        }
+        Some(if log.round_bytes().is_some() {
+            Way::Shared
+        } else {
+            Way::Own
+        })
+    }
+
+    /// Begins the sync of a log's own file.
+    pub(crate) fn begin_sync(&mut self, kind: LogKind, fx: &mut Vec<Effect<D>>) {
+        if let Some(ticket) = self.store.log_mut(kind).begin_sync() {
             self.upkeep.sync_begun(kind);
             fx.push(Effect::Sync {
-                partition,
+                partition: self.spec.id,
                 log: kind,
                 ticket,
             });
+        }
+    }
+
+    /// A round of the journal that the log had a share in has ended.
+    pub(crate) fn round_ended(
+        &mut self,
+        kind: LogKind,
+        share: RoundShare,
+        result: Result<(), &str>,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        self.store.log_mut(kind).finish_round(share, result);
+        if result.is_err() {
+            self.fail(fx);
+        } else {
+            self.upkeep.sync_begun(kind);
+            self.release(fx);
+            self.resume_held(fx);
+        }
+    }
+
+    /// A checkpoint of a log has ended.
+    pub(crate) fn checkpointed(
+        &mut self,
+        kind: LogKind,
+        ticket: CheckpointTicket<D>,
+        result: std::io::Result<()>,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        let failed = result.is_err();
+        if let Err(error) = &result {
+            let partition = self.spec.id;
+            tracing::error!(%partition, ?kind, %error, "a sync failed; the partition is fenced");
+        }
+        self.store.log_mut(kind).finish_checkpoint(ticket, result);
+        if failed {
+            self.fail(fx);
         }
     }
 

@@ -1,10 +1,13 @@
 //! What has to happen outside of the shard.
 
-use hulse_log::{Disk, LogKind, Prepare, Removal, StoredEntry, SyncTicket};
+use hulse_log::{
+    Disk, JournalTicket, LogKind, Prepare, PrepareJournal, Removal, StoredEntry, SyncTicket,
+};
 use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
 use hulse_subscription::IndexRange;
 
 use crate::command::StreamKey;
+use crate::shard::CheckpointWork;
 
 /// Something for the rim to do, in the order in which the effects come.
 pub enum Effect<D: Disk> {
@@ -43,6 +46,23 @@ pub enum Effect<D: Disk> {
         log: LogKind,
         /// The files, and what their sync proves.
         ticket: SyncTicket<D>,
+    },
+    /// Syncs the ticket's file, then calls [`crate::Shard::journal_synced`].
+    SyncJournal {
+        /// The round of the journal.
+        ticket: JournalTicket<D>,
+    },
+    /// Prepares a file of the journal on a helper thread, then calls
+    /// [`crate::Shard::journal_prepared`].
+    PrepareJournal {
+        /// The work.
+        work: PrepareJournal<D>,
+    },
+    /// Syncs segments behind the journal on a helper thread, then calls
+    /// [`crate::Shard::checkpointed`].
+    Checkpoint {
+        /// The work.
+        work: CheckpointWork<D>,
     },
     /// Prepares a segment on a helper thread, then calls [`crate::Shard::prepared`].
     Prepare {

@@ -58,6 +58,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) no_room: Option<NoRoom>,
     /// Whether the partition is in the shard's list of those to write at the end of the round.
     pub(crate) dirty: bool,
+    /// For each log: whether it waits for the core's commit in flight to end.
+    pub(crate) waits: [bool; 2],
     /// How many messages the entries have that were delivered last.
     pub(crate) counts: Counts,
     /// The unsynced bytes that the core's sum holds for this partition.

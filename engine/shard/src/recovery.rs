@@ -16,7 +16,7 @@ use crate::command::Clock;
 use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::held::Held;
-use crate::partition::{Partition, PartitionSpec};
+use crate::partition::{AckLevel, Partition, PartitionSpec};
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
 use crate::snapshots::Snapshots;
@@ -189,10 +189,16 @@ impl<D: Disk> Partition<D> {
             held: Held::default(),
             no_room: None,
             dirty: false,
+            waits: [false; 2],
             counts: Counts::default(),
             unsynced_counted: 0,
             ended: Vec::new(),
         };
+        if partition.spec.ack == AckLevel::Disk {
+            for kind in LogKind::ALL {
+                partition.store.log_mut(kind).keep_for_journal();
+            }
+        }
         partition.check_term()?;
         let mut recovered = Recovered {
             logs,

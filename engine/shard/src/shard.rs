@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hulse_log::Disk;
+use hulse_log::{Disk, Journal, JournalSizes};
 use hulse_model::limits::{
     CONNECTION_OUTPUT_BYTES_MAX, CORE_OUTPUT_BYTES_MAX, CORE_UNSYNCED_BYTES_MAX,
 };
@@ -17,8 +17,12 @@ use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::stats::{PartitionStats, ShardStats};
 
+mod commits;
 mod requests;
 mod rounds;
+
+use commits::Commits;
+pub use commits::{CheckpointWork, Checkpointed};
 
 /// What a shard is built with.
 #[derive(Debug, Clone)]
@@ -31,17 +35,23 @@ pub struct ShardConfig {
     pub connection_output_bytes_max: usize,
     /// Bytes that may be queued towards all connections before delivery stops.
     pub core_output_bytes_max: usize,
+    /// How large the core's journal may become.
+    pub journal: JournalSizes,
+    /// A random number, which no client may know: the journal's checksums begin with it.
+    pub journal_secret: u64,
 }
 
 impl ShardConfig {
     /// The defaults for core number `core`.
     #[must_use]
-    pub const fn new(core: usize) -> Self {
+    pub fn new(core: usize, journal_secret: u64) -> Self {
         Self {
             core,
             unsynced_bytes_max: CORE_UNSYNCED_BYTES_MAX,
             connection_output_bytes_max: CONNECTION_OUTPUT_BYTES_MAX,
             core_output_bytes_max: CORE_OUTPUT_BYTES_MAX,
+            journal: JournalSizes::default(),
+            journal_secret,
         }
     }
 }
@@ -84,32 +94,38 @@ pub struct Shard<D: Disk> {
     outlets: Outlets,
     /// Partitions to write at the end of the round.
     dirty: Vec<PartitionId>,
+    commits: Commits<D>,
     /// Connections held back because the whole core has too much unsynced.
     held: Held,
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
-    syncs: u64,
     stopping: bool,
 }
 
 impl<D: Disk> Shard<D> {
     /// A shard without partitions, for the data directory that `disk` is.
+    ///
+    /// The journals that an earlier life has left must have been replayed: see
+    /// [`hulse_log::replay`].
     #[must_use]
     pub fn new(disk: D, config: ShardConfig) -> Self {
         let limits = OutletLimits {
             connection_bytes: config.connection_output_bytes_max,
             core_bytes: config.core_output_bytes_max,
         };
+        let core = u32::try_from(config.core).unwrap_or(u32::MAX);
+        let secret = config.journal_secret;
+        let journal = Journal::new(disk.clone(), core, secret, config.journal);
         Self {
             config,
             disk,
+            commits: Commits::new(journal),
             partitions: BTreeMap::new(),
             streams: BTreeMap::new(),
             outlets: Outlets::new(limits),
             dirty: Vec::new(),
             held: Held::default(),
             unsynced_bytes: 0,
-            syncs: 0,
             stopping: false,
         }
     }
@@ -176,7 +192,7 @@ impl<D: Disk> Shard<D> {
     /// Whether nothing is unsynced or waited for any more.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.partitions.values().all(Partition::is_quiet)
+        self.commits.is_quiet() && self.partitions.values().all(Partition::is_quiet)
     }
 
     /// Marks every partition as cleanly closed. Blocks; call it when [`Self::is_quiet`] holds.
@@ -184,13 +200,20 @@ impl<D: Disk> Shard<D> {
     pub fn close(&mut self) {
         self.stopping = true;
         self.streams.clear();
+        let mut clean = true;
         for (id, partition) in std::mem::take(&mut self.partitions) {
             if partition.fenced().is_some() {
+                clean = false;
                 continue;
             }
             if let Err(error) = partition.store.close_clean() {
                 tracing::warn!(partition = %id, %error, "the partition was not marked as clean");
+                clean = false;
             }
+        }
+        // What a partition could not sync may be in the journal alone.
+        if clean && let Err(error) = self.commits.remove_journal() {
+            tracing::warn!(%error, "the journal was not removed; the next start replays it");
         }
         self.unsynced_bytes = 0;
     }
@@ -199,7 +222,10 @@ impl<D: Disk> Shard<D> {
     #[must_use]
     pub fn stats(&self) -> ShardStats {
         let mut stats = ShardStats {
-            syncs: self.syncs,
+            syncs: self.commits.syncs,
+            journal_rounds: self.commits.rounds,
+            journal_bytes: self.commits.journal.unretired_bytes(),
+            checkpoints: self.commits.checkpoints,
             ..ShardStats::default()
         };
         for stream in self.streams.values() {

@@ -57,8 +57,14 @@ pub struct ShardStats {
     pub delivered_bytes: u64,
     /// Acknowledgements taken.
     pub acknowledgements: u64,
-    /// Syncs begun.
+    /// Syncs ended, those of the journal included and those of checkpoints not.
     pub syncs: u64,
+    /// Rounds of the journal.
+    pub journal_rounds: u64,
+    /// Bytes in the journal that the segments' own files have not been synced with.
+    pub journal_bytes: u64,
+    /// Checkpoints of the journal begun.
+    pub checkpoints: u64,
     /// Bytes appended and not yet synced.
     pub unsynced_bytes: u64,
     /// Bytes queued towards connections.

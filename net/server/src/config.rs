@@ -102,6 +102,14 @@ pub enum ServeError {
         /// The format known.
         known: u32,
     },
+    /// What an earlier life has left in a journal cannot be brought into the segments.
+    #[error("a journal of the data directory {} cannot be replayed: {source}", path.display())]
+    Journal {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        source: hulse_log::ReplayError,
+    },
     /// The data directory cannot be used.
     #[error("the data directory {} cannot be used: {source}; check that it exists, is writable and has space", path.display())]
     Data {

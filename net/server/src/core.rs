@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use hulse_log::{LogKind, OsDisk, SyncTicket};
+use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
 use hulse_model::{PartitionId, TopicName};
 use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, spawn, sync_data};
 use hulse_shard::{Effect, Reply, Shard, StreamKey};
@@ -156,6 +156,31 @@ impl Core {
                         }
                     });
                 }
+                Effect::SyncJournal { ticket } => self.sync_journal(ticket),
+                Effect::PrepareJournal { work } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        match core.helpers.run(move || work.run()).await {
+                            Ok(prepared) => {
+                                let clock = core.clocks.now();
+                                core.with_shard(|shard, _| shard.journal_prepared(clock, prepared));
+                            }
+                            Err(panicked) => helper_panicked(&panicked),
+                        }
+                    });
+                }
+                Effect::Checkpoint { work } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        match core.helpers.run(move || work.run()).await {
+                            Ok(done) => {
+                                let clock = core.clocks.now();
+                                core.with_shard(|shard, fx| shard.checkpointed(clock, done, fx));
+                            }
+                            Err(panicked) => helper_panicked(&panicked),
+                        }
+                    });
+                }
                 Effect::Remove { work, .. } => {
                     let core = self.clone();
                     spawn(async move {
@@ -219,6 +244,17 @@ impl Core {
         self.shard.borrow_mut().queued(connection.id, bytes);
         self.flush(Some(&connection));
         connection.to_read.notify();
+    }
+
+    fn sync_journal(self: &Rc<Self>, ticket: JournalTicket<OsDisk>) {
+        let core = self.clone();
+        spawn(async move {
+            let began = Instant::now();
+            let result = sync_data(ticket.file()).await;
+            core.sync_times.record(micros(began.elapsed()));
+            let clock = core.clocks.now();
+            core.with_shard(|shard, fx| shard.journal_synced(clock, ticket, &result, fx));
+        });
     }
 
     fn sync(self: &Rc<Self>, partition: PartitionId, log: LogKind, ticket: SyncTicket<OsDisk>) {

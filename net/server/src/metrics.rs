@@ -68,7 +68,24 @@ const FIGURES: &[Figure] = &[
         Counter,
         |c| c.shard.acknowledgements,
     ),
-    ("syncs", "Syncs begun", Counter, |c| c.shard.syncs),
+    ("syncs", "Syncs that made messages durable", Counter, |c| {
+        c.shard.syncs
+    }),
+    ("journal_rounds", "Rounds of the journal", Counter, |c| {
+        c.shard.journal_rounds
+    }),
+    (
+        "journal_checkpoints",
+        "Checkpoints of the journal",
+        Counter,
+        |c| c.shard.checkpoints,
+    ),
+    (
+        "journal_bytes",
+        "Bytes in the journal that no checkpoint has retired",
+        Gauge,
+        |c| c.shard.journal_bytes,
+    ),
     (
         "connections_accepted",
         "Connections accepted",

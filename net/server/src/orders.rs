@@ -67,7 +67,7 @@ pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> 
         index,
         (seat.broker, seat.region),
         clocks,
-        Shard::new(disk.clone(), ShardConfig::new(index)),
+        Shard::new(disk.clone(), ShardConfig::new(index, rand::random())),
         seat.control,
         seat.helpers,
         stopping.clone(),

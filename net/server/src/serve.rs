@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hulse_log::OsDisk;
+use hulse_log::{OsDisk, replay};
 use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
 use hulse_metadata::records::{AckLevel, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
@@ -109,6 +110,7 @@ impl Broker<'_> {
     ) -> Result<(), ServeError> {
         let clocks = Clocks::start();
         let started = Instant::now();
+        let mut recovery = replay_journals(self.dir.path())?;
         let listen: Vec<SocketAddr> = self.listeners.iter().map(BoundListener::address).collect();
         let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         let addresses = self.addresses(&listen);
@@ -192,7 +194,6 @@ impl Broker<'_> {
             while cores.wait().is_err() {}
             first
         });
-        let mut recovery = Vec::new();
         for found in opening {
             // A core that ends before it has told is told of by `ended`.
             let Opened { failures, found } = found.recv_async().await.unwrap_or_default();
@@ -349,6 +350,30 @@ impl Broker<'_> {
             made,
         })
     }
+}
+
+/// Brings the segments up to what the journals say, and says what could not be.
+fn replay_journals(path: &Path) -> Result<Vec<String>, ServeError> {
+    let report = replay(&OsDisk::new(path)).map_err(|source| ServeError::Journal {
+        path: path.to_owned(),
+        source,
+    })?;
+    if report.rounds > 0 {
+        let (rounds, segments, bytes) = (report.rounds, report.segments, report.bytes);
+        tracing::info!(rounds, segments, bytes, "the journals were replayed");
+    }
+    let mut found = Vec::new();
+    if report.lost_rounds > 0 {
+        found.push(format!(
+            "{} rounds of the journals are damaged; where the segments lack what they held, the \
+             partition says so",
+            report.lost_rounds
+        ));
+    }
+    for file in report.lost_files {
+        found.push(format!("the journal {file} is damaged and cannot be read"));
+    }
+    Ok(found)
 }
 
 /// The signals that stop a broker. From the moment that they are caught they no longer end the

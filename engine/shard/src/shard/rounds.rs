@@ -50,14 +50,18 @@ impl<D: Disk> Shard<D> {
                 continue;
             };
             partition.dirty = false;
-            let before = fx.len();
-            partition.end_round(clock, fx);
-            let begun = |effect: &&Effect<D>| matches!(effect, Effect::Sync { .. });
-            self.syncs += fx[before..].iter().filter(begun).count() as u64;
+            let shares = partition.end_round(clock, fx);
+            for kind in LogKind::ALL {
+                let waits = &mut partition.waits[kind as usize];
+                if shares[kind as usize] && !std::mem::replace(waits, true) {
+                    self.commits.wait((id, kind));
+                }
+            }
             self.count_unsynced(id);
             self.end_streams(id);
             self.dispatch(id, None, fx);
         }
+        self.commit(clock, fx);
         // Bytes were synced, or their log has failed and they count no more.
         if self.unsynced_bytes < self.config.unsynced_bytes_max {
             self.resume_held(fx);
@@ -74,12 +78,12 @@ impl<D: Disk> Shard<D> {
         result: io::Result<()>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        let Some(partition) = self.partitions.get_mut(&id) else {
-            return;
-        };
-        partition.synced(log, ticket, result, fx);
-        self.count_unsynced(id);
-        self.touch(id);
+        self.commits.sync_ended((id, log));
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.synced(log, ticket, result, fx);
+            self.count_unsynced(id);
+            self.touch(id);
+        }
         self.end_round(clock, fx);
     }
 
@@ -112,6 +116,7 @@ impl<D: Disk> Shard<D> {
         for id in rounds {
             self.touch(id);
         }
+        self.checkpoint(clock, fx);
         self.end_round(clock, fx);
     }
 

@@ -14,7 +14,7 @@ fn small(unsynced: usize, connection: usize, core: usize) -> ShardConfig {
         unsynced_bytes_max: unsynced,
         connection_output_bytes_max: connection,
         core_output_bytes_max: core,
-        ..ShardConfig::new(0)
+        ..crate::rim::config()
     }
 }
 

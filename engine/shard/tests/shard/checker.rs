@@ -401,7 +401,9 @@ impl Checker {
 
 /// The term and the payload of every entry on the disk.
 fn read(disk: &SimDisk) -> Vec<(Term, Vec<u8>)> {
-    let (mut store, report) = PartitionStore::open(&disk.fork(), PARTITION).unwrap();
+    let disk = disk.fork();
+    hulse_log::replay(&disk).unwrap();
+    let (mut store, report) = PartitionStore::open(&disk, PARTITION).unwrap();
     assert!(report.entries.damaged.is_empty() && report.sibling.damaged.is_empty());
     let end = store.entries.end();
     let mut cursor = store.entries.cursor(Offset::ZERO);

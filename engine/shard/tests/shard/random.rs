@@ -75,7 +75,12 @@ const DISK: Weather = Weather {
 fn at_disk_with_losses_of_power() {
     let stories = run(DISK);
     assert_eventful(stories.clone(), &ALWAYS);
-    assert_eventful(stories, &[(|story| story.held, 200)]);
+    let more: [Expected; 3] = [
+        (|story| story.held, 200),
+        (|story| story.rounds, 300),
+        (|story| story.checkpoints, 50),
+    ];
+    assert_eventful(stories, &more);
 }
 
 #[test]

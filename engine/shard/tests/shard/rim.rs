@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 
 use hulse_log::sim::SimDisk;
-use hulse_log::{LogKind, Prepare, Removal, SyncTicket};
+use hulse_log::{
+    DiskFile, JournalSizes, JournalTicket, LogKind, Prepare, PrepareJournal, Removal, SyncTicket,
+};
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
-    AckLevel, AckedMessages, Clock, Command, Effect, Handled, OpenError, PartitionSpec, Receipt,
-    Recovered, Refusal, Reply, Shard, ShardConfig, StartFrom, StreamKey,
+    AckLevel, AckedMessages, CheckpointWork, Clock, Command, Effect, Handled, OpenError,
+    PartitionSpec, Receipt, Recovered, Refusal, Reply, Shard, ShardConfig, StartFrom, StreamKey,
 };
 use hulse_subscription::{IndexRange, SubscriptionKind};
 
@@ -22,6 +24,12 @@ const FRAME_BYTES: usize = 40;
 pub(crate) enum Pending {
     /// A sync.
     Sync(PartitionId, LogKind, SyncTicket<SimDisk>),
+    /// A sync of the journal.
+    Journal(JournalTicket<SimDisk>),
+    /// A file of the journal.
+    JournalFile(PrepareJournal<SimDisk>),
+    /// Syncs behind the journal.
+    Checkpoint(CheckpointWork<SimDisk>),
     /// A segment.
     Prepare(PartitionId, LogKind, Prepare<SimDisk>),
     /// A removal of segments.
@@ -74,6 +82,18 @@ pub(crate) struct Rim {
     correlation: u64,
 }
 
+/// The configuration of a core with a small journal.
+pub(crate) fn config() -> ShardConfig {
+    ShardConfig {
+        journal: JournalSizes {
+            file_bytes: 32 * 1024,
+            files_max: 3,
+            round_bytes_max: 12 * 1024,
+        },
+        ..ShardConfig::new(0, 0x5ec2_e700)
+    }
+}
+
 /// The catalogue's word on a partition of a topic without partitions.
 pub(crate) fn spec(id: PartitionId, term: u64, ack: AckLevel) -> PartitionSpec {
     PartitionSpec {
@@ -120,6 +140,7 @@ pub(crate) fn producer(name: &str, epoch: Option<u64>) -> Command<'static> {
 impl Rim {
     /// A core without partitions.
     pub(crate) fn empty(disk: SimDisk, config: ShardConfig) -> Self {
+        hulse_log::replay(&disk).unwrap();
         Self {
             shard: Shard::new(disk.clone(), config),
             disk,
@@ -139,7 +160,7 @@ impl Rim {
 
     /// A core with [`PARTITION`] on a new disk.
     pub(crate) fn new(ack: AckLevel) -> Self {
-        let mut rim = Self::empty(SimDisk::new(), ShardConfig::new(0));
+        let mut rim = Self::empty(SimDisk::new(), config());
         rim.open(spec(PARTITION, 1, ack)).unwrap();
         rim
     }
@@ -159,11 +180,13 @@ impl Rim {
 
     /// The same, with what recovery says.
     pub(crate) fn recovered(disk: SimDisk, ack: AckLevel) -> (Self, Result<Recovered, OpenError>) {
-        let found = hulse_log::PartitionStore::open(&disk.fork(), PARTITION);
+        let replayed = disk.fork();
+        hulse_log::replay(&replayed).unwrap();
+        let found = hulse_log::PartitionStore::open(&replayed, PARTITION);
         let last = found.map_or(0, |(store, _)| {
             store.entries.last_term().max(store.sibling.last_term()).0
         });
-        let mut rim = Self::empty(disk, ShardConfig::new(0));
+        let mut rim = Self::empty(disk, config());
         let recovered = rim.open(spec(PARTITION, last + 1, ack));
         (rim, recovered)
     }
@@ -222,6 +245,9 @@ impl Rim {
                 log,
                 work,
             } => self.pending.push(Pending::Prepare(partition, log, work)),
+            Effect::SyncJournal { ticket } => self.pending.push(Pending::Journal(ticket)),
+            Effect::PrepareJournal { work } => self.pending.push(Pending::JournalFile(work)),
+            Effect::Checkpoint { work } => self.pending.push(Pending::Checkpoint(work)),
             Effect::Remove { work, .. } => self.pending.push(Pending::Remove(work)),
             Effect::Resume { connection } => self.resumed.push(connection),
         }
@@ -301,6 +327,18 @@ impl Rim {
             Pending::Sync(id, log, ticket) => {
                 let result = ticket.run();
                 self.act(|shard, clock, fx| shard.synced(clock, id, log, ticket, result, fx));
+            }
+            Pending::Journal(ticket) => {
+                let result = ticket.file().sync_data();
+                self.act(|shard, clock, fx| shard.journal_synced(clock, ticket, &result, fx));
+            }
+            Pending::JournalFile(work) => {
+                let prepared = work.run();
+                self.act(|shard, clock, _| shard.journal_prepared(clock, prepared));
+            }
+            Pending::Checkpoint(work) => {
+                let done = work.run();
+                self.act(|shard, clock, fx| shard.checkpointed(clock, done, fx));
             }
             Pending::Prepare(id, log, work) => {
                 let prepared = work.run();

@@ -226,7 +226,7 @@ fn a_term_that_the_logs_have_seen_is_refused() {
     let p = rim.opened_producer(key(1, 1), "p");
     rim.produced(p, 0..1);
     for (term, fits) in [(0, false), (1, false), (2, true)] {
-        let mut again = Rim::empty(rim.disk.fork(), hulse_shard::ShardConfig::new(0));
+        let mut again = Rim::empty(rim.disk.fork(), crate::rim::config());
         let opened = again.open(crate::rim::spec(PARTITION, term, AckLevel::Disk));
         assert_eq!(opened.is_ok(), fits, "term {term}");
     }

@@ -60,6 +60,8 @@ pub(crate) struct Story {
     pub(crate) starts: u64,
     pub(crate) full: u64,
     pub(crate) fenced: u64,
+    pub(crate) rounds: u64,
+    pub(crate) checkpoints: u64,
 }
 
 /// A connection's requests that the broker has not taken.
@@ -77,7 +79,7 @@ impl World {
             unsynced_bytes_max: if small { 8 * 1024 } else { 1 << 20 },
             connection_output_bytes_max: if small { 2 * 1024 } else { 64 * 1024 },
             core_output_bytes_max: if small { 4 * 1024 } else { 256 * 1024 },
-            ..ShardConfig::new(0)
+            ..crate::rim::config()
         };
         let mut rim = Rim::empty(SimDisk::new(), config.clone());
         rim.open(spec(PARTITION, 1, weather.ack)).unwrap();
@@ -416,6 +418,9 @@ impl World {
         self.checker.restarted(&disk, lost, &unsettled);
         self.term += 1;
         self.story.starts += 1;
+        let stats = self.rim.shard.stats();
+        self.story.rounds += stats.journal_rounds;
+        self.story.checkpoints += stats.checkpoints;
         let clock = self.rim.clock;
         self.rim = Rim::empty(disk, self.config.clone());
         self.rim.clock = clock;
@@ -457,6 +462,9 @@ impl World {
             }
             self.hear();
             self.rim.pass(100);
+            if !self.rim.pending.is_empty() {
+                idle = 0;
+            }
             assert!(before < 1_000_000_000, "it does not come to rest");
         }
         self.check_rest();

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hulse_log::{OpenError, OsDisk, PARTITIONS_DIR, VerifyReport, list_partitions, verify};
+use hulse_log::{
+    OpenError, OsDisk, PARTITIONS_DIR, ReplayedDisk, VerifyReport, list_partitions, verify,
+};
 use hulse_model::PartitionId;
 use rustix::fs::{FlockOperation, flock};
 
@@ -18,7 +20,8 @@ const FORMAT_FILE: &str = "FORMAT";
 /// Partitions that nobody writes to as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Partitions {
-    disk: OsDisk,
+    /// With what the journals hold and the segments may lack, as the next start will find it.
+    disk: ReplayedDisk<OsDisk>,
     ids: Vec<PartitionId>,
     /// Held for its lock; absent where no broker has ever run.
     _lock: Option<File>,
@@ -45,7 +48,8 @@ impl Partitions {
             )));
         }
         let lock = lock(&root)?;
-        let disk = OsDisk::read_only(root);
+        let disk = ReplayedDisk::new(OsDisk::read_only(root))
+            .map_err(|error| Failure::failed(error.to_string()))?;
         let ids = match only {
             Some(id) => vec![id],
             None => list_partitions(&disk).map_err(unreadable)?,
