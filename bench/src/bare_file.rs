@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -20,6 +21,13 @@ pub struct BareFile {
     bytes: u64,
     position: u64,
     unsynced_bytes: u64,
+}
+
+impl AsFd for BareFile {
+    /// The file's descriptor, so that an executor can sync it through its ring.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl BareFile {
