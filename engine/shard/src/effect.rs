@@ -1,6 +1,6 @@
 //! What has to happen outside of the shard.
 
-use hulse_log::{Disk, LogKind, Prepare, Removal, StoredEntry, SyncTicket};
+use hulse_log::{Disk, LogKind, MarkFlushed, Prepare, Removal, StoredEntry, SyncTicket};
 use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
 use hulse_subscription::IndexRange;
 
@@ -59,6 +59,14 @@ pub enum Effect<D: Disk> {
         partition: PartitionId,
         /// The work.
         work: Removal<D>,
+    },
+    /// Notes on a helper thread how far an idle partition is durable, then calls
+    /// [`crate::Shard::marked_flushed`].
+    MarkFlushed {
+        /// The partition.
+        partition: PartitionId,
+        /// The work.
+        work: MarkFlushed<D>,
     },
     /// The connection's held request may be offered again.
     Resume {

@@ -89,7 +89,17 @@ pub struct Shard<D: Disk> {
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
     syncs: u64,
+    marking: Marking,
     stopping: bool,
+}
+
+/// The marking of idle partitions as flushed.
+#[derive(Debug)]
+struct Marking {
+    /// A note is being made.
+    under_way: bool,
+    /// The partition that was marked last.
+    last: PartitionId,
 }
 
 impl<D: Disk> Shard<D> {
@@ -110,6 +120,10 @@ impl<D: Disk> Shard<D> {
             held: Held::default(),
             unsynced_bytes: 0,
             syncs: 0,
+            marking: Marking {
+                under_way: false,
+                last: PartitionId(0),
+            },
             stopping: false,
         }
     }
@@ -176,7 +190,7 @@ impl<D: Disk> Shard<D> {
     /// Whether nothing is unsynced or waited for any more.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.partitions.values().all(Partition::is_quiet)
+        !self.marking.under_way && self.partitions.values().all(Partition::is_quiet)
     }
 
     /// Marks every partition as cleanly closed. Blocks; call it when [`Self::is_quiet`] holds.

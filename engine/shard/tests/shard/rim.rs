@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hulse_log::sim::SimDisk;
-use hulse_log::{LogKind, Prepare, Removal, SyncTicket};
+use hulse_log::{LogKind, MarkFlushed, Prepare, Removal, SyncTicket};
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
     AckLevel, AckedMessages, Clock, Command, Effect, Handled, OpenError, PartitionSpec, Receipt,
@@ -26,6 +26,8 @@ pub(crate) enum Pending {
     Prepare(PartitionId, LogKind, Prepare<SimDisk>),
     /// A removal of segments.
     Remove(Removal<SimDisk>),
+    /// A note of what is durable.
+    MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
 }
 
 /// An entry that a consumer was sent.
@@ -223,6 +225,9 @@ impl Rim {
                 work,
             } => self.pending.push(Pending::Prepare(partition, log, work)),
             Effect::Remove { work, .. } => self.pending.push(Pending::Remove(work)),
+            Effect::MarkFlushed { partition, work } => {
+                self.pending.push(Pending::MarkFlushed(partition, work));
+            }
             Effect::Resume { connection } => self.resumed.push(connection),
         }
     }
@@ -308,6 +313,10 @@ impl Rim {
             }
             // What could not be removed is removed by the next start.
             Pending::Remove(work) => drop(work.run()),
+            Pending::MarkFlushed(id, work) => {
+                let result = work.run();
+                self.act(|shard, _, _| shard.marked_flushed(id, result));
+            }
         }
     }
 
