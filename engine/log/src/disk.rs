@@ -198,7 +198,7 @@ mod tests {
         assert!(Reserve::Half.allows(100 + DISK_RESERVE_BYTES / 2, free, total));
         assert!(!Reserve::Half.allows(101 + DISK_RESERVE_BYTES / 2, free, total));
         assert!(
-            !Reserve::Whole.allows(u64::MAX, u64::MAX, total),
+            !Reserve::Whole.allows(u64::MAX, u64::MAX - 1, total),
             "no overflow"
         );
     }
