@@ -6,7 +6,7 @@
 //! rest.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use hulse_tests::{Broker, Hulse, Random, cores, input, random, segment};
+use hulse_tests::{Broker, Hulse, LIMIT, Random, cores, input, random, segment, wait_until};
 use rand::RngExt;
 
 /// What was sent to the topic `hurt`, and the entry of it that is damaged now.
@@ -165,4 +165,44 @@ fn damage_survives_restarts_and_goes_with_its_topic() {
     scene.broker.kill9();
     let data = scene.broker.data().display().to_string();
     let _ = Hulse::new(["log", "verify", &data]).run().expect(0);
+}
+
+/// The mark that a partition gets when it falls idle proves its last write, which nothing else does.
+#[test]
+fn rot_of_the_last_write_of_an_idle_partition_is_damage_and_not_cut_off() {
+    let mut broker = Broker::start(cores(1));
+    for line in [&b"one\n"[..], b"two\n"] {
+        Hulse::to(&broker, "produce idle").input(line).done();
+    }
+    let partition = broker.partition("idle");
+    let dir = broker.partition_dir(&partition.id);
+    wait_until("the idle partition is marked", LIMIT, || {
+        let manifest = std::fs::read(dir.join("MANIFEST")).unwrap();
+        // `entries_flushed_to` in `docs/log-format.md`.
+        let flushed_to = u64::from_le_bytes(*manifest[40..].first_chunk().unwrap());
+        (flushed_to == partition.high_watermark).then_some(())
+    });
+    broker.kill9();
+    let path = segment::largest(&dir);
+    let entries = segment::entries(&path);
+    let last = entries.last().unwrap();
+    assert_eq!(last.values, [b"two"]);
+    segment::flip_a_bit(&path, last);
+    let data = broker.data().display().to_string();
+    let verified = Hulse::new(["log", "verify", &data]).run().expect(10);
+    assert!(
+        verified.text().starts_with("damaged: "),
+        "{}",
+        verified.text()
+    );
+    broker.restart(cores(1));
+    assert!(broker.said().contains("is damaged"), "{}", broker.said());
+    let read = Hulse::to(&broker, "consume idle -s s --until-end").run();
+    read.refused(1, &["DATA_CORRUPTED"]);
+    // No id is given twice.
+    Hulse::to(&broker, "produce idle").input(b"three\n").done();
+    assert_eq!(
+        broker.partition("idle").high_watermark,
+        partition.high_watermark + 1
+    );
 }

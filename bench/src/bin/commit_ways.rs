@@ -77,7 +77,9 @@ fn main() {
     let args = Args::parse();
     std::fs::create_dir_all(&args.files).expect("the directory for the files can be made");
     println!("{}", Conditions::read(&args.files));
-    println!("partitions  bytes  way          rounds/s   p50 us   p99 us   cpu us/batch   of the limit");
+    println!(
+        "partitions  bytes  way          rounds/s   p50 us   p99 us   cpu us/batch   of the limit"
+    );
     for &bytes in &args.size {
         for &partitions in &args.partitions {
             print!("{}", compare(&args, partitions, bytes));
@@ -401,9 +403,7 @@ impl Core {
                 let made = made.expect("the helper lives");
                 core.act(|shard, clock, fx| shard.prepared(clock, partition, log, made, fx));
             }),
-            Effect::Remove { .. } | Effect::Deliver { .. } => {}
-            #[expect(unreachable_patterns, reason = "other effects come without producers")]
-            _ => {}
+            Effect::MarkFlushed { .. } | Effect::Remove { .. } | Effect::Deliver { .. } => {}
         };
     }
 

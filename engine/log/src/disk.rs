@@ -4,6 +4,8 @@
 use std::fmt::Debug;
 use std::io;
 
+use hulse_model::limits::{DISK_RESERVE_BYTES, DISK_RESERVE_PARTS};
+
 /// A directory tree. Paths are relative to its root and separated by `/`.
 ///
 /// A handle is cheap to clone, and is sent to helper threads for the work that blocks.
@@ -21,8 +23,9 @@ pub trait Disk: Clone + Debug + Send + 'static {
     /// the name already is replaced. The entry in its directory is not made durable.
     ///
     /// # Errors
-    /// Whatever the disk answers; no file is left behind then.
-    fn create_zeroed(&self, path: &str, bytes: u64) -> io::Result<Self::File>;
+    /// `StorageFull` when less than `reserve` would be left free, and whatever the disk answers;
+    /// no file is left behind then.
+    fn create_zeroed(&self, path: &str, bytes: u64, reserve: Reserve) -> io::Result<Self::File>;
 
     /// Opens a file that exists.
     ///
@@ -73,6 +76,41 @@ pub trait Disk: Clone + Debug + Send + 'static {
     /// # Errors
     /// Whatever the disk answers.
     fn write_new(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// What a new segment leaves free of a file system.
+///
+/// A disk that is full to its last byte takes no manifest and no metadata: nothing could be deleted
+/// from it, and no broker could start on it. So segments leave some of it to the small files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserve {
+    /// The whole reserve: for entries, which fill disks.
+    Whole,
+    /// Half of it: for the sibling log, since acknowledgements are what lets entries go.
+    Half,
+}
+
+impl Reserve {
+    /// Bytes to leave free on a file system of `total` bytes.
+    #[must_use]
+    pub const fn bytes(self, total: u64) -> u64 {
+        let part = total / DISK_RESERVE_PARTS;
+        let whole = if part < DISK_RESERVE_BYTES {
+            part
+        } else {
+            DISK_RESERVE_BYTES
+        };
+        match self {
+            Self::Whole => whole,
+            Self::Half => whole / 2,
+        }
+    }
+
+    /// Whether `bytes` more fit into the `free` bytes of a file system of `total` bytes.
+    #[must_use]
+    pub const fn allows(self, bytes: u64, free: u64, total: u64) -> bool {
+        bytes.saturating_add(self.bytes(total)) <= free
+    }
 }
 
 /// The largest file that [`Disk::read_all`] reads, in bytes.
@@ -135,4 +173,33 @@ pub(crate) fn beyond_end(path: &str, position: u64, bytes: usize) -> io::Error {
         io::ErrorKind::UnexpectedEof,
         format!("{path}: {bytes} bytes at {position} lie beyond the end of the file"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_smaller_on_a_small_file_system() {
+        let mib = 1 << 20;
+        assert_eq!(Reserve::Whole.bytes(u64::MAX), DISK_RESERVE_BYTES);
+        assert_eq!(Reserve::Half.bytes(u64::MAX), DISK_RESERVE_BYTES / 2);
+        assert_eq!(Reserve::Whole.bytes(160 * mib), 10 * mib);
+        assert_eq!(Reserve::Half.bytes(160 * mib), 5 * mib);
+        assert_eq!(Reserve::Whole.bytes(0), 0);
+    }
+
+    #[test]
+    fn what_would_go_into_the_reserve_is_not_allowed() {
+        let total = 1 << 40;
+        let free = 100 + DISK_RESERVE_BYTES;
+        assert!(Reserve::Whole.allows(100, free, total));
+        assert!(!Reserve::Whole.allows(101, free, total));
+        assert!(Reserve::Half.allows(100 + DISK_RESERVE_BYTES / 2, free, total));
+        assert!(!Reserve::Half.allows(101 + DISK_RESERVE_BYTES / 2, free, total));
+        assert!(
+            !Reserve::Whole.allows(u64::MAX, u64::MAX - 1, total),
+            "no overflow"
+        );
+    }
 }

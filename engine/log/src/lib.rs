@@ -6,8 +6,8 @@
 //! bytes and the argument why a crash loses nothing that was durable.
 //!
 //! [`PartitionStore`] opens and recovers a partition, [`Log`] appends, syncs and reads. What may
-//! block for long comes out as a value that a helper thread runs: [`Prepare`], [`Removal`]; a
-//! sync comes out as a [`SyncTicket`], for the caller's ring. All of it works over the [`Disk`]
+//! block for long comes out as a value that a helper thread runs: [`Prepare`], [`Removal`],
+//! [`MarkFlushed`]; a sync comes out as a [`SyncTicket`], for the caller's ring. All of it works over the [`Disk`]
 //! trait: [`OsDisk`] is the real one, and the simulated one keeps any part of what was not synced.
 #![deny(unsafe_code)]
 
@@ -16,9 +16,11 @@ pub mod disk;
 pub mod field;
 mod footer;
 mod journal;
+mod leftovers;
 mod log;
 mod manifest;
 mod map;
+mod mark;
 mod os;
 mod prepare;
 mod record;
@@ -36,7 +38,7 @@ mod verify;
 #[cfg(any(test, feature = "sim"))]
 mod fuzz;
 
-pub use disk::{Disk, DiskFile};
+pub use disk::{Disk, DiskFile, Reserve};
 #[cfg(any(test, feature = "sim"))]
 pub use fuzz::fuzz_recovery;
 pub use journal::{
@@ -44,12 +46,14 @@ pub use journal::{
     PrepareJournal, PreparedJournal, ReplayError, ReplayReport, ReplayedDisk, ReplayedFile,
     ReplayedSlice, Round, replay,
 };
+pub use leftovers::remove_leftovers;
 pub use log::{
     AppendError, Appended, Checkpoint, CheckpointTicket, Log, ReadCursor, ReadError, Removal,
     Retention, RoundShare, StoredEntry, SyncError, SyncTicket, TruncateError, WriteError,
 };
 pub use manifest::{LogMark, MANIFEST_VERSION, Manifest, ManifestError, TruncateIntent};
 pub use map::MapSlice;
+pub use mark::MarkFlushed;
 pub use os::{OsDisk, OsFile};
 pub use prepare::{Prepare, PrepareError, Prepared};
 pub use recovery::OpenError;

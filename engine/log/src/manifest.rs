@@ -231,12 +231,16 @@ fn offset(fixed: &[u8], field: Field) -> Result<Offset, ManifestError> {
     }
 }
 
-/// The manifest of an open partition, shared by its two logs on one core.
+/// The manifest of an open partition, shared by its two logs on one core, and by the helper that
+/// marks them flushed.
 #[derive(Debug)]
 pub(crate) struct ManifestFile<D> {
     disk: D,
     dir: String,
+    /// What the disk holds. It is held for moments only, because the core looks at it.
     content: Mutex<Manifest>,
+    /// Held for as long as a change takes, so that no change is lost to another.
+    changing: Mutex<()>,
 }
 
 impl<D: Disk> ManifestFile<D> {
@@ -245,6 +249,7 @@ impl<D: Disk> ManifestFile<D> {
             disk,
             dir,
             content: Mutex::new(content),
+            changing: Mutex::new(()),
         })
     }
 
@@ -253,29 +258,34 @@ impl<D: Disk> ManifestFile<D> {
     }
 
     /// Changes the manifest, on the disk first. When it fails, what the disk holds is either the
-    /// old or the new one.
+    /// old or the new one. Blocks for the disk, and for another change that is under way.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Manifest)) -> io::Result<()> {
-        let mut content = self.content();
-        let mut changed = content.clone();
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.content().clone();
+        let mut changed = before.clone();
         change(&mut changed);
-        if changed != *content {
-            let name = format!("{}/{MANIFEST_NAME}", self.dir);
-            let new = format!("{name}.new");
-            self.disk.write_new(&new, &changed.encode())?;
-            self.disk.rename(&new, &name)?;
-            self.disk.sync_dir(&self.dir)?;
-            *content = changed;
+        if changed != before {
+            self.store(&changed)?;
+            *self.content() = changed;
         }
         Ok(())
     }
 
     /// Writes the first manifest of a partition.
     pub(crate) fn create(&self) -> io::Result<()> {
-        let bytes = self.content().encode();
+        let content = self.content().clone();
+        self.store(&content)
+    }
+
+    fn store(&self, content: &Manifest) -> io::Result<()> {
         let name = format!("{}/{MANIFEST_NAME}", self.dir);
         let new = format!("{name}.new");
-        self.disk.write_new(&new, &bytes)?;
-        self.disk.rename(&new, &name)?;
+        let written = self.disk.write_new(&new, &content.encode());
+        if let Err(error) = written.and_then(|()| self.disk.rename(&new, &name)) {
+            // The first error says more than this one would; the next start removes what is left.
+            let _ = self.disk.remove(&new);
+            return Err(error);
+        }
         self.disk.sync_dir(&self.dir)
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::disk::{Disk, DiskFile, SMALL_FILE_BYTES_MAX, beyond_end};
+use crate::disk::{Disk, DiskFile, Reserve, SMALL_FILE_BYTES_MAX, beyond_end};
 use crate::map::{FileMap, MapSlice};
 
 /// Zeros are written in pieces of this many bytes.
@@ -50,7 +50,7 @@ impl OsDisk {
         self.root.join(path)
     }
 
-    fn write_zeros(path: &Path, bytes: u64) -> io::Result<File> {
+    fn write_zeros(path: &Path, bytes: u64, reserve: Reserve) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let mut file = options
             .read(true)
@@ -64,6 +64,8 @@ impl OsDisk {
             let piece = usize::try_from(left)
                 .unwrap_or(ZEROS_BYTES)
                 .min(ZEROS_BYTES);
+            // Each piece looks anew: others write to the disk too, another helper among them.
+            check_room(&file, left, reserve)?;
             file.write_all(&zeros[..piece])?;
             left -= piece as u64;
         }
@@ -90,9 +92,9 @@ impl Disk for OsDisk {
         Ok(())
     }
 
-    fn create_zeroed(&self, path: &str, bytes: u64) -> io::Result<OsFile> {
+    fn create_zeroed(&self, path: &str, bytes: u64, reserve: Reserve) -> io::Result<OsFile> {
         let full = self.at(path);
-        match Self::write_zeros(&full, bytes) {
+        match Self::write_zeros(&full, bytes, reserve) {
             Ok(file) => OsFile::new(path, file),
             Err(error) => {
                 // The first error says more than a second one would.
@@ -161,6 +163,25 @@ impl Disk for OsDisk {
         }
         written
     }
+}
+
+/// Whether the file's file system has room for `bytes` more and the reserve.
+fn check_room(file: &File, bytes: u64, reserve: Reserve) -> io::Result<()> {
+    let Ok(found) = rustix::fs::fstatvfs(file) else {
+        // The writing itself will find out.
+        return Ok(());
+    };
+    let of = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    let (free, total) = (of(found.f_bavail), of(found.f_blocks));
+    // One without a size of its own, such as a tmpfs without a limit, says 0 of both.
+    if total == 0 || reserve.allows(bytes, free, total) {
+        return Ok(());
+    }
+    let kept = reserve.bytes(total);
+    Err(io::Error::new(
+        io::ErrorKind::StorageFull,
+        format!("{bytes} bytes more would leave less than {kept} of the {free} that are free"),
+    ))
 }
 
 /// An open file of an [`OsDisk`]. It is mapped at the first read.

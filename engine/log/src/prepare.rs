@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::disk::{Disk, DiskFile, remove_if_there};
-use crate::segment::SegmentHeader;
+use crate::disk::{Disk, DiskFile, Reserve, remove_if_there};
+use crate::segment::{LogKind, SegmentHeader};
 
 /// A segment that a log wants made. Send it to a helper thread, run it there, and give the result
 /// to [`crate::Log::segment_prepared`].
@@ -29,7 +29,7 @@ pub struct Prepared<D: Disk> {
 /// Why no segment could be made. The log goes on with the room that it has.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// The disk is full.
+    /// The disk is full, but for what is kept for small files.
     #[error("{path}: no room on the disk for a segment of {bytes} bytes")]
     Full {
         /// The segment that was to be made.
@@ -82,7 +82,11 @@ impl<D: Disk> Prepare<D> {
     }
 
     fn make(&self, new: &str, path: &str, named: &mut bool) -> io::Result<D::File> {
-        let file = self.disk.create_zeroed(new, self.bytes())?;
+        let reserve = match self.header.kind {
+            LogKind::Entries => Reserve::Whole,
+            LogKind::Sibling => Reserve::Half,
+        };
+        let file = self.disk.create_zeroed(new, self.bytes(), reserve)?;
         let header = self.header.encode();
         file.write_at(&header, 0)?;
         file.write_at(&header, self.header.layout.header_copy_at())?;

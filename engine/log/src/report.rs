@@ -54,8 +54,8 @@ impl DamagedRange {
     }
 }
 
-/// What stood after the last whole entry and was never proved durable: a write that a crash cut
-/// off. Rot of the very last round looks the same.
+/// What stood after the last whole entry and was never proved durable: as a rule a write that a
+/// crash cut off. Rot of the very last round looks the same, unless a mark proves the round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
     /// Name of the segment's file.

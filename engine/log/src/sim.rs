@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, beyond_end};
+use crate::disk::{Disk, DiskFile, Reserve, beyond_end};
 
 mod image;
 mod rng;
@@ -81,6 +81,23 @@ impl State {
                 .ok_or(io::Error::from(io::ErrorKind::StorageFull))?;
         }
         Ok(())
+    }
+
+    /// Whether a segment of `bytes` bytes leaves enough: a disk that may grow by so much and no
+    /// further is one of that size.
+    fn check_room(&self, bytes: u64, reserve: Reserve) -> io::Result<()> {
+        let used: usize = self
+            .image
+            .names
+            .values()
+            .map(|inode| self.image.inodes[inode].live.len())
+            .sum();
+        match self.free_bytes {
+            Some(free) if !reserve.allows(bytes, free, free.saturating_add(used as u64)) => {
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn release(&mut self, bytes: u64) {
@@ -263,11 +280,12 @@ impl Disk for SimDisk {
         }
     }
 
-    fn create_zeroed(&self, path: &str, bytes: u64) -> io::Result<SimFile> {
+    fn create_zeroed(&self, path: &str, bytes: u64, reserve: Reserve) -> io::Result<SimFile> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
         let inode = {
             let mut state = self.state();
             state.step()?;
+            state.check_room(bytes, reserve)?;
             state.reserve(bytes)?;
             let inode = state.create(path)?;
             let file = Inode {

@@ -9,6 +9,7 @@ use hulse_model::{Offset, PartitionId, TopicName};
 use crate::disk::Disk;
 use crate::log::{Log, SyncError};
 use crate::manifest::{MANIFEST_NAME, Manifest, ManifestFile};
+use crate::mark::MarkFlushed;
 use crate::prepare::Prepare;
 use crate::recovery::OpenError;
 use crate::report::RecoveryReport;
@@ -209,6 +210,21 @@ impl<D: Disk> PartitionStore<D> {
             LogKind::Entries => &mut self.entries,
             LogKind::Sibling => &mut self.sibling,
         }
+    }
+
+    /// The note of how far the logs are durable, to be made by a helper; `None` when the manifest
+    /// says so already, or when a log has failed.
+    ///
+    /// Nothing else proves the last round of an idle log: without the note, recovery takes what
+    /// has rotten there for a write that was cut off.
+    #[must_use]
+    pub fn mark_flushed(&self) -> Option<MarkFlushed<D>> {
+        let failed = |log: &Log<D>| log.poisoned().is_some();
+        if failed(&self.entries) || failed(&self.sibling) {
+            return None;
+        }
+        let (entries, sibling) = (self.entries.flushed(), self.sibling.flushed());
+        MarkFlushed::new(&self.manifest, entries, sibling)
     }
 
     /// Makes everything durable, notes that in the manifest, and closes the files.

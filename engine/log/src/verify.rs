@@ -24,7 +24,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether nothing is damaged. A torn tail is no damage: a crash leaves one.
+    /// Whether nothing is damaged. A torn tail is not called damage: a crash leaves one.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.manifest.is_ok() && self.entries.is_sound() && self.sibling.is_sound()

@@ -57,6 +57,14 @@ pub const SEGMENT_GROWTH: u64 = 4;
 /// The most terms whose entries may share one segment: its footer has room for this many.
 pub const SEGMENT_TERMS_MAX: usize = 64;
 
+/// Bytes that stay free on the data directory's file system: no segment of entries is made that
+/// would leave less, and none of a sibling log that would leave less than half, so that deleting,
+/// acknowledging and the next start have room on a disk that is otherwise full.
+pub const DISK_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// On a small file system the reserve is no more than one part in so many of it.
+pub const DISK_RESERVE_PARTS: u64 = 16;
+
 /// Bytes that one core may hold which have been appended and not yet been synced, over all of its
 /// partitions. Producers are held back beyond it.
 pub const CORE_UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;

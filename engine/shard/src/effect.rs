@@ -1,7 +1,8 @@
 //! What has to happen outside of the shard.
 
 use hulse_log::{
-    Disk, JournalTicket, LogKind, Prepare, PrepareJournal, Removal, StoredEntry, SyncTicket,
+    Disk, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal, StoredEntry,
+    SyncTicket,
 };
 use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
 use hulse_subscription::IndexRange;
@@ -79,6 +80,14 @@ pub enum Effect<D: Disk> {
         partition: PartitionId,
         /// The work.
         work: Removal<D>,
+    },
+    /// Notes on a helper thread how far an idle partition is durable, then calls
+    /// [`crate::Shard::marked_flushed`].
+    MarkFlushed {
+        /// The partition.
+        partition: PartitionId,
+        /// The work.
+        work: MarkFlushed<D>,
     },
     /// The connection's held request may be offered again.
     Resume {

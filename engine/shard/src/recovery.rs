@@ -65,8 +65,8 @@ fn log_sentences(log: &LogRecovery) -> Vec<String> {
     }
     if let Some(torn) = &log.torn_tail {
         sentences.push(format!(
-            "the {name} ended in a write that was cut off, at entry {} in {} at byte {}: {}; it \
-             was never acknowledged and has been removed",
+            "the {name} was not whole at its end, from entry {} in {} at byte {}: {}; nothing proves \
+             that this had been durable, and it has been removed as a write that was cut off",
             torn.offset, torn.segment, torn.position, torn.reason
         ));
     }

@@ -99,7 +99,17 @@ pub struct Shard<D: Disk> {
     held: Held,
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
+    marking: Marking,
     stopping: bool,
+}
+
+/// The marking of idle partitions as flushed.
+#[derive(Debug)]
+struct Marking {
+    /// A note is being made.
+    under_way: bool,
+    /// The partition that was marked last.
+    last: PartitionId,
 }
 
 impl<D: Disk> Shard<D> {
@@ -126,6 +136,10 @@ impl<D: Disk> Shard<D> {
             dirty: Vec::new(),
             held: Held::default(),
             unsynced_bytes: 0,
+            marking: Marking {
+                under_way: false,
+                last: PartitionId(0),
+            },
             stopping: false,
         }
     }
@@ -192,7 +206,9 @@ impl<D: Disk> Shard<D> {
     /// Whether nothing is unsynced or waited for any more.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.commits.is_quiet() && self.partitions.values().all(Partition::is_quiet)
+        !self.marking.under_way
+            && self.commits.is_quiet()
+            && self.partitions.values().all(Partition::is_quiet)
     }
 
     /// Marks every partition as cleanly closed. Blocks; call it when [`Self::is_quiet`] holds.

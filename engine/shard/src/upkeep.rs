@@ -1,6 +1,7 @@
-//! What a partition does for itself: snapshots, retention, and the lazy syncs of `memory`.
+//! What a partition does for itself: snapshots, retention, the lazy syncs of `memory`, and the mark
+//! of what is durable when it falls idle.
 
-use hulse_log::{Disk, LogKind, Retention};
+use hulse_log::{Disk, LogKind, MarkFlushed, Retention};
 use hulse_model::Offset;
 use hulse_model::limits::RETENTION_MS_DEFAULT;
 use hulse_subscription::{SinceSnapshot, snapshot_due};
@@ -16,6 +17,8 @@ const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 const LAZY_SYNC_MS: u64 = 1_000;
 /// How often retention is looked at, in milliseconds.
 const RETENTION_INTERVAL_MS: u64 = 10_000;
+/// How long nothing is appended to an idle partition before it is marked flushed, in milliseconds.
+const IDLE_MS: u64 = 1_000;
 
 /// What has gathered since the last snapshot and the last lazy sync.
 #[derive(Debug, Default)]
@@ -29,6 +32,17 @@ pub(crate) struct Upkeep {
     closing: bool,
     lazy_sync_at_ms: u64,
     retention_at_ms: u64,
+    idle: Idle,
+}
+
+/// How long the logs have been as they are.
+#[derive(Debug, Default)]
+struct Idle {
+    /// The ends of the logs at the last look.
+    ends: [Offset; 2],
+    since_ms: u64,
+    /// They were marked flushed, or that was tried.
+    marked: bool,
 }
 
 impl Upkeep {
@@ -77,6 +91,7 @@ impl<D: Disk> Partition<D> {
         if self.fenced().is_some() {
             return false;
         }
+        self.watch_idleness(clock);
         let mut round = self.lazy_sync(clock) | self.is_retry_due(clock.monotonic_ms);
         round |= self.snapshot(clock);
         if clock.monotonic_ms >= self.upkeep.retention_at_ms {
@@ -99,6 +114,31 @@ impl<D: Disk> Partition<D> {
         self.upkeep.lazy_sync_at_ms = clock.monotonic_ms + LAZY_SYNC_MS;
         self.upkeep.lazy_sync_due = unsynced;
         true
+    }
+
+    fn watch_idleness(&mut self, clock: Clock) {
+        let ends = LogKind::ALL.map(|log| self.store.log(log).end());
+        if ends != self.upkeep.idle.ends {
+            self.upkeep.idle = Idle {
+                ends,
+                since_ms: clock.monotonic_ms,
+                marked: false,
+            };
+        }
+    }
+
+    /// The note that everything is durable, once whenever the partition has fallen idle: nothing
+    /// that is appended later proves the last round of an idle log.
+    pub(crate) fn mark_flushed(&mut self, clock: Clock) -> Option<MarkFlushed<D>> {
+        let idle = &self.upkeep.idle;
+        if idle.marked || clock.monotonic_ms < idle.since_ms + IDLE_MS {
+            return None;
+        }
+        if LogKind::ALL.map(|log| self.store.log(log).flushed()) != idle.ends {
+            return None;
+        }
+        self.upkeep.idle.marked = true;
+        self.store.mark_flushed()
     }
 
     /// Writes a snapshot when one is due, so that a restart folds little and old records can go.

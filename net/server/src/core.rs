@@ -193,6 +193,17 @@ impl Core {
                         }
                     });
                 }
+                Effect::MarkFlushed { partition, work } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        match core.helpers.run(move || work.run()).await {
+                            Ok(result) => core.with_shard(|shard, _| {
+                                shard.marked_flushed(partition, result);
+                            }),
+                            Err(panicked) => helper_panicked(&panicked),
+                        }
+                    });
+                }
                 Effect::Resume { connection } => {
                     if let Some(connection) = self.connections.borrow().get(&connection) {
                         connection.to_read.notify();

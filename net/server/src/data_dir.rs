@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use hulse_log::{OsDisk, remove_leftovers};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::config::ServeError;
@@ -24,7 +25,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the directory, and makes it if it does not exist.
+    /// Takes the directory, and makes it if it does not exist. What a process that was killed left
+    /// half made is removed from its partitions.
     ///
     /// # Errors
     /// When another process holds it, when it has another format, or when it cannot be written.
@@ -56,11 +58,16 @@ impl DataDir {
             }
             return Err(wrong(error.into()));
         }
+        check_format(path)?;
+        // Before the first byte is written: they may be what fills the disk.
+        let left = remove_leftovers(&OsDisk::new(path)).map_err(wrong)?;
+        for path in left {
+            tracing::info!(path, "removed a file that was being made at the last end");
+        }
         lock.set_len(0)
             .and_then(|()| lock.rewind())
             .map_err(wrong)?;
         write!(lock, "{}", std::process::id()).map_err(wrong)?;
-        check_format(path)?;
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -123,11 +130,33 @@ mod tests {
         DataDir::take(&path).unwrap();
     }
 
+    /// The path of a segment of a partition in `dir` that a killed process was making.
+    fn half_made(dir: &Path) -> PathBuf {
+        let partition = dir.join("partitions").join("0".repeat(32));
+        fs::create_dir_all(&partition).unwrap();
+        let path = partition.join("entries-00000000000000000000.seg.new");
+        fs::write(&path, "half").unwrap();
+        path
+    }
+
+    #[test]
+    fn what_was_half_made_is_removed_by_whom_the_directory_belongs_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDir::take(dir.path()).unwrap();
+        let path = half_made(dir.path());
+        DataDir::take(dir.path()).unwrap_err();
+        assert!(path.exists(), "its holder may be making it");
+        drop(held);
+        drop(DataDir::take(dir.path()).unwrap());
+        assert!(!path.exists());
+    }
+
     #[test]
     fn another_format_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         drop(DataDir::take(dir.path()).unwrap());
         fs::write(dir.path().join(FORMAT_FILE), "2\n").unwrap();
+        let path = half_made(dir.path());
         let error = DataDir::take(dir.path()).unwrap_err();
         assert!(error.to_string().contains("format 2"), "{error}");
         assert!(error.to_string().contains("reads format 1"), "{error}");
@@ -135,6 +164,7 @@ mod tests {
             fs::read_to_string(dir.path().join(FORMAT_FILE)).unwrap(),
             "2\n"
         );
+        assert!(path.exists());
     }
 
     #[test]

@@ -221,7 +221,8 @@ async fn drop_all(core: &Rc<Core>, disk: &OsDisk, partitions: &[PartitionId]) ->
 
 /// Removes the files of a partition that is closed. A helper that was making a segment for it may
 /// put a file there meanwhile, or rename one, and then finds the directory gone: each of the two
-/// logs makes one segment at a time, so a few attempts are enough.
+/// logs makes one segment at a time, and one note of what is flushed is made at a time, so a few
+/// attempts are enough.
 fn remove_files(disk: &OsDisk, id: PartitionId) -> io::Result<()> {
     let mut attempts = 0;
     loop {

@@ -17,8 +17,9 @@ const AFTER_HELP: &str = "\
 DIR is a broker's data directory (./hulse-data), or the directory of one partition in it
 (./hulse-data/partitions/ID). The broker must be stopped: its files change under a running one.
 
-A torn tail is what a crash cut off in the middle of a write; nothing in it was acknowledged, and
-the broker removes it when it starts. It is no damage.
+A torn tail is an end that is not whole and that nothing proves to have been durable: a crash leaves
+one when it cuts off a write. The broker removes it when it starts. It is not called damage, though
+rot of the last write before a kill or a loss of power looks the same.
 
 Exit status: 0 when nothing is damaged, 10 when something is (verify), 1 when DIR cannot be read.";
 

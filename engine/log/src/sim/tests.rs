@@ -4,7 +4,7 @@ fn disk() -> (SimDisk, SimFile) {
     let disk = SimDisk::new();
     disk.create_dir("a/b").unwrap();
     let file = disk
-        .create_zeroed("a/b/file", 3 * PAGE_BYTES as u64)
+        .create_zeroed("a/b/file", 3 * PAGE_BYTES as u64, Reserve::Whole)
         .unwrap();
     (disk, file)
 }
@@ -100,12 +100,14 @@ fn space_runs_out_and_comes_back() {
     let disk = SimDisk::new();
     disk.create_dir("d").unwrap();
     disk.set_free_bytes(Some(10_000));
-    disk.create_zeroed("d/one", 8_000).unwrap();
-    let error = disk.create_zeroed("d/two", 8_000).unwrap_err();
+    disk.create_zeroed("d/one", 8_000, Reserve::Whole).unwrap();
+    let error = disk
+        .create_zeroed("d/two", 8_000, Reserve::Whole)
+        .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(disk.list("d").unwrap(), ["one"]);
     disk.remove("d/one").unwrap();
-    disk.create_zeroed("d/two", 8_000).unwrap();
+    disk.create_zeroed("d/two", 8_000, Reserve::Whole).unwrap();
 }
 
 #[test]
@@ -119,5 +121,8 @@ fn a_file_never_grows_and_an_open_one_outlives_its_name() {
     file.write_at(&[3; 4], 0).unwrap();
     assert_eq!(file.slice(0, 4).unwrap().as_ref(), [3; 4]);
     assert_eq!(file.len().unwrap(), 3 * PAGE_BYTES as u64);
-    assert!(disk.create_zeroed("nowhere/file", 1).is_err());
+    assert!(
+        disk.create_zeroed("nowhere/file", 1, Reserve::Whole)
+            .is_err()
+    );
 }

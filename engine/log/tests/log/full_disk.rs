@@ -3,7 +3,7 @@
 //! Method: a simulated disk that runs out of space.
 
 use hulse_log::sim::SimDisk;
-use hulse_log::{AppendError, CreateError, Disk, PartitionStore, PrepareError};
+use hulse_log::{AppendError, CreateError, Disk, LogKind, PartitionStore, PrepareError, Reserve};
 use hulse_model::{Offset, Term};
 
 use crate::bed::{PARTITION, append_synced, create, dir, draft, open, payload, read_all, topic};
@@ -52,6 +52,57 @@ fn a_full_disk_leaves_the_log_with_the_room_that_it_has() {
         log.append(Term(1), &draft(&big, 1)).unwrap().offset,
         Offset(10)
     );
+}
+
+/// The bytes of the files on a disk.
+fn used(disk: &SimDisk) -> u64 {
+    disk.contents().values().map(|file| file.len() as u64).sum()
+}
+
+/// The least free bytes with which a segment of `bytes` bytes is made on a disk that holds `used`.
+fn least_free(bytes: u64, used: u64, reserve: Reserve) -> u64 {
+    let mut free = bytes;
+    while !reserve.allows(bytes, free, used + free) {
+        free += 1;
+    }
+    free
+}
+
+/// What fits, but into the reserve, is refused; small files may use it, and the sibling log half.
+#[test]
+fn a_segment_leaves_the_reserve_free() {
+    let disk = SimDisk::new();
+    let mut store = create(&disk);
+    append_synced(&mut store.entries, 5);
+    append_synced(&mut store.sibling, 5);
+    let big = payload(1, 14_500);
+    let make = |store: &mut PartitionStore<SimDisk>, kind: LogKind, short: u64| {
+        let log = store.log_mut(kind);
+        assert!(matches!(
+            log.append(Term(1), &draft(&big, 1)),
+            Err(AppendError::NoRoom { .. })
+        ));
+        let prepare = log.segment_wanted().expect("each refusal asks once more");
+        let reserve = match kind {
+            LogKind::Entries => Reserve::Whole,
+            LogKind::Sibling => Reserve::Half,
+        };
+        let free = least_free(prepare.bytes(), used(&disk), reserve) - short;
+        assert!(
+            free > prepare.bytes() + 1_000,
+            "the segment alone would fit"
+        );
+        disk.set_free_bytes(Some(free));
+        log.segment_prepared(prepare.run())
+    };
+    for kind in LogKind::ALL {
+        let full = make(&mut store, kind, 1);
+        assert!(matches!(full, Err(PrepareError::Full { .. })), "{full:?}");
+        // A note of what is durable uses the reserve.
+        append_synced(store.log_mut(kind), 1);
+        store.mark_flushed().unwrap().run().unwrap();
+        make(&mut store, kind, 0).unwrap();
+    }
 }
 
 #[test]

@@ -129,15 +129,23 @@ fn judge_write(measured: io::Result<Duration>) -> Check {
                  waits for this.",
             )
         }
-        Err(error) => Check {
-            found: error.to_string(),
-            ..check
+        Err(error) => {
+            let remedy = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "Free some room on that file system; nothing in the data directory is to be \
+                     removed by hand."
+                }
+                _ => {
+                    "Give this user the right to write there (`chown`), or name another directory \
+                     with `--data DIR`."
+                }
+            };
+            Check {
+                found: error.to_string(),
+                ..check
+            }
+            .but(Outcome::Fail, remedy)
         }
-        .but(
-            Outcome::Fail,
-            "Give this user the right to write there (`chown`), or name another directory with \
-             `--data DIR`.",
-        ),
     }
 }
 
@@ -315,6 +323,10 @@ mod tests {
             judge_write(Ok(Duration::from_millis(80))).outcome,
             Outcome::Warn
         );
+
+        let full = judge_write(Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(full.outcome, Outcome::Fail);
+        assert!(full.remedy.contains("Free some room"), "{full:?}");
 
         assert_eq!(judge_kind(Ok(magic(0xEF53))).outcome, Outcome::Pass);
         for number in [0x0102_1994, 0x794C_7630, 0x6969, 0x1234] {

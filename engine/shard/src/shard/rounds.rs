@@ -1,6 +1,7 @@
 //! What happens without a client: rounds end, syncs and segments come back, time passes.
 
 use std::io;
+use std::ops::Bound;
 
 use hulse_log::{Disk, LogKind, Prepared, SyncTicket};
 use hulse_model::PartitionId;
@@ -8,7 +9,8 @@ use hulse_model::PartitionId;
 use crate::command::{Clock, StreamKey};
 use crate::effect::Effect;
 use crate::outlets::Reopened;
-use crate::shard::Shard;
+use crate::partition::Partition;
+use crate::shard::{Marking, Shard};
 
 impl<D: Disk> Shard<D> {
     /// Bytes have left towards a connection.
@@ -105,7 +107,41 @@ impl<D: Disk> Shard<D> {
         self.end_round(clock, fx);
     }
 
-    /// Lets time pass: snapshots, retention, lazy syncs. Call it a few times a second.
+    /// The note of how far a partition is durable was made, or could not be.
+    pub fn marked_flushed(&mut self, id: PartitionId, result: io::Result<()>) {
+        self.marking.under_way = false;
+        // One whose topic was deleted meanwhile has no manifest any more.
+        if let Err(error) = result
+            && self.partitions.contains_key(&id)
+        {
+            tracing::warn!(partition = %id, %error, "the partition was not marked as flushed");
+        }
+    }
+
+    /// Marks one idle partition flushed. One at a time and a tick: when thousands fall idle at
+    /// once, they leave the disk and the helpers to those that do not.
+    fn mark_idle(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        if self.stopping || self.marking.under_way {
+            return;
+        }
+        // In turn, so that none waits for ever behind others that fall idle again and again.
+        let last = self.marking.last;
+        let later = (Bound::Excluded(last), Bound::Unbounded);
+        let mark = |(id, partition): (&PartitionId, &mut Partition<D>)| {
+            partition.mark_flushed(clock).map(|work| (*id, work))
+        };
+        let later = self.partitions.range_mut(later).find_map(mark);
+        let found = later.or_else(|| self.partitions.range_mut(..=last).find_map(mark));
+        if let Some((partition, work)) = found {
+            self.marking = Marking {
+                under_way: true,
+                last: partition,
+            };
+            fx.push(Effect::MarkFlushed { partition, work });
+        }
+    }
+
+    /// Lets time pass: snapshots, retention, lazy syncs, marks. Call it a few times a second.
     pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         let mut rounds = Vec::new();
         for (id, partition) in &mut self.partitions {
@@ -117,6 +153,7 @@ impl<D: Disk> Shard<D> {
             self.touch(id);
         }
         self.checkpoint(clock, fx);
+        self.mark_idle(clock, fx);
         self.end_round(clock, fx);
     }
 

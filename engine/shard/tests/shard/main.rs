@@ -12,6 +12,7 @@ mod damage;
 mod durability;
 mod failed_sync;
 mod full_disk;
+mod idle;
 mod journal;
 mod memory;
 mod power;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use hulse_log::sim::SimDisk;
 use hulse_log::{
-    DiskFile, JournalSizes, JournalTicket, LogKind, Prepare, PrepareJournal, Removal, SyncTicket,
+    DiskFile, JournalSizes, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal,
+    SyncTicket,
 };
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
@@ -34,6 +35,8 @@ pub(crate) enum Pending {
     Prepare(PartitionId, LogKind, Prepare<SimDisk>),
     /// A removal of segments.
     Remove(Removal<SimDisk>),
+    /// A note of what is durable.
+    MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
 }
 
 /// An entry that a consumer was sent.
@@ -249,6 +252,9 @@ impl Rim {
             Effect::PrepareJournal { work } => self.pending.push(Pending::JournalFile(work)),
             Effect::Checkpoint { work } => self.pending.push(Pending::Checkpoint(work)),
             Effect::Remove { work, .. } => self.pending.push(Pending::Remove(work)),
+            Effect::MarkFlushed { partition, work } => {
+                self.pending.push(Pending::MarkFlushed(partition, work));
+            }
             Effect::Resume { connection } => self.resumed.push(connection),
         }
     }
@@ -346,6 +352,10 @@ impl Rim {
             }
             // What could not be removed is removed by the next start.
             Pending::Remove(work) => drop(work.run()),
+            Pending::MarkFlushed(id, work) => {
+                let result = work.run();
+                self.act(|shard, _, _| shard.marked_flushed(id, result));
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hulse_log::sim::{Fault, Keep, SimDisk, SimRng};
-use hulse_log::{PartitionStore, partition_dir};
+use hulse_log::{PartitionStore, partition_dir, remove_leftovers};
 use hulse_model::Status;
 use hulse_shard::{AckLevel, Handled, Reply, ShardConfig, StreamKey};
 
@@ -416,6 +416,8 @@ impl World {
         let seeks = std::mem::take(&mut self.seeks);
         let unsettled: BTreeSet<usize> = seeks.into_values().collect();
         self.checker.restarted(&disk, lost, &unsettled);
+        // A start does so before it opens any partition.
+        remove_leftovers(&disk).unwrap();
         self.term += 1;
         self.story.starts += 1;
         let stats = self.rim.shard.stats();

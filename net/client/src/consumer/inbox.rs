@@ -401,22 +401,38 @@ mod tests {
 
     /// Entry `offset` with `messages` messages, of which `acked` are acknowledged.
     fn delivery(term: u64, offset: u64, messages: u32, acked: Vec<AckRange>) -> Delivery {
-        let mut payload = Vec::new();
-        for index in 0..messages {
-            let value = format!("{offset}.{index}");
-            let message = Message {
-                key: None,
-                value: value.as_bytes(),
-            };
-            message.encode(&mut payload).unwrap();
-        }
+        let payload = (0..messages).flat_map(|index| encoded(offset, index));
+        let payload: Vec<u8> = payload.collect();
+        entry(term, offset, messages, &payload, acked)
+    }
+
+    /// Message `index` of entry `offset`, as it stands in the payload.
+    fn encoded(offset: u64, index: u32) -> Vec<u8> {
+        let value = format!("{offset}.{index}");
+        let message = Message {
+            key: None,
+            value: value.as_bytes(),
+        };
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Entry `offset` whose header speaks of `messages` messages, with this payload.
+    fn entry(
+        term: u64,
+        offset: u64,
+        messages: u32,
+        payload: &[u8],
+        acked: Vec<AckRange>,
+    ) -> Delivery {
         let draft = EntryDraft {
             format: PayloadFormat::Messages,
             appended_ms: 0,
             producer: ProducerId(0),
             sequence: 0,
             messages,
-            payload: &payload,
+            payload,
         };
         let mut bytes = Vec::new();
         encode_entry(&draft, Term(term), Offset(offset), &mut bytes);
@@ -517,6 +533,46 @@ mod tests {
             let expected: Vec<_> =
                 all.iter().map(|(offset, index)| format!("{offset}.{index}")).collect();
             prop_assert_eq!(handed, expected);
+        }
+    }
+
+    #[test]
+    fn the_good_messages_before_a_damaged_one_are_handed_out_first() {
+        let good = [encoded(5, 0), encoded(5, 1)].concat();
+        // Cut off in the third, bytes that are no message, and a third that is not there at all.
+        let third = encoded(5, 2);
+        let cut = &third[..third.len() - 1];
+        for rest in [cut, &[0xff; 40], &[]] {
+            let mut inbox = Inbox::new(&[-1], LIMITS, true);
+            assert_eq!(inbox.restart(0, 1), 8);
+            let damaged = entry(1, 5, 4, &[&good, rest].concat(), Vec::new());
+            assert!(inbox.arrived(0, 1, damaged));
+            inbox.arrived(0, 1, delivery(1, 6, 3, Vec::new()));
+            let mut grants = Vec::new();
+            for index in 0..2 {
+                let Taken::Message(message) = inbox.take(&mut grants) else {
+                    panic!("message {index} is good")
+                };
+                assert_eq!(value(&message), format!("5.{index}"));
+            }
+            let Taken::Error(ClientError::Undecodable { id, .. }) = inbox.take(&mut grants) else {
+                panic!("the third is not")
+            };
+            assert_eq!((id.term, id.offset, id.partition), (Term(1), Offset(5), -1));
+            // What cannot be handed out gives its permits back: four of eight messages are gone.
+            let given: u32 = grants.iter().map(|grant| grant.permits).sum();
+            assert_eq!(given, 4);
+            for index in 0..3 {
+                let Taken::Message(message) = inbox.take(&mut grants) else {
+                    panic!("the next entry is whole")
+                };
+                assert_eq!(value(&message), format!("6.{index}"));
+            }
+            assert!(matches!(inbox.take(&mut grants), Taken::Nothing));
+            // What has been told once is not told again after a reconnection.
+            inbox.restart(0, 2);
+            let again = entry(1, 5, 4, &[&good, rest].concat(), Vec::new());
+            assert!(!inbox.arrived(0, 2, again));
         }
     }
 

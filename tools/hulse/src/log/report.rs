@@ -102,8 +102,9 @@ impl Report {
             for (log, torn) in partition.torn_tails() {
                 let _ = writeln!(
                     text,
-                    "note: {} {log} log: a write was cut off at offset {} ({} at byte {}); the \
-                     broker removes it when it starts",
+                    "note: {} {log} log: the end is not whole, from offset {} ({} at byte {}); nothing \
+                     proves that this had been durable, and the broker removes it when it starts, as \
+                     a write that was cut off",
                     partition.title(),
                     torn.offset,
                     torn.segment,
@@ -373,7 +374,9 @@ mod tests {
         assert!(report.healthy);
         let text = report.verdict();
         assert!(
-            text.contains("note: partition 00") && text.contains("at offset 9"),
+            text.contains("note: partition 00")
+                && text.contains("from offset 9")
+                && text.contains("nothing proves that this had been durable"),
             "{text}"
         );
         assert!(text.ends_with(": nothing is damaged\n"), "{text}");
