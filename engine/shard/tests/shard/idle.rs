@@ -5,9 +5,9 @@
 use hulse_log::sim::{Fault, Keep};
 use hulse_log::{PartitionStore, partition_dir};
 use hulse_model::{Offset, PartitionId};
-use hulse_shard::{AckLevel, ShardConfig};
+use hulse_shard::AckLevel;
 
-use crate::rim::{PARTITION, Pending, Rim, key, producer, spec};
+use crate::rim::{PARTITION, Pending, Rim, config, key, producer, spec};
 
 /// Lets time pass in steps of a tick, and carries nothing out.
 fn wait(rim: &mut Rim, ms: u64) {
@@ -157,7 +157,7 @@ fn touch(rim: &mut Rim, id: PartitionId, stream: u32) {
 
 #[test]
 fn many_that_fall_idle_are_marked_one_after_the_other_and_in_turn() {
-    let mut rim = Rim::empty(hulse_log::sim::SimDisk::new(), ShardConfig::new(0));
+    let mut rim = Rim::empty(hulse_log::sim::SimDisk::new(), config());
     many(&mut rim, 1);
     for (stream, id) in (1..).zip(ids()) {
         touch(&mut rim, id, stream);
@@ -194,7 +194,7 @@ fn many_that_fall_idle_are_marked_one_after_the_other_and_in_turn() {
 
 #[test]
 fn a_start_after_a_clean_stop_marks_nothing() {
-    let mut rim = Rim::empty(hulse_log::sim::SimDisk::new(), ShardConfig::new(0));
+    let mut rim = Rim::empty(hulse_log::sim::SimDisk::new(), config());
     many(&mut rim, 1);
     for (stream, id) in (1..).zip(ids()) {
         touch(&mut rim, id, stream);
@@ -202,7 +202,7 @@ fn a_start_after_a_clean_stop_marks_nothing() {
     rim.act(|shard, clock, fx| shard.stop(clock, fx));
     rim.settle();
     rim.shard.close();
-    let mut rim = Rim::empty(rim.disk.crashed(Keep::Nothing), ShardConfig::new(0));
+    let mut rim = Rim::empty(rim.disk.crashed(Keep::Nothing), config());
     many(&mut rim, 2);
     wait(&mut rim, 5_000);
     assert_eq!(notes(&rim), 0);
@@ -210,7 +210,7 @@ fn a_start_after_a_clean_stop_marks_nothing() {
 
 #[test]
 fn a_partition_that_goes_while_it_is_marked_holds_up_no_other() {
-    let mut rim = Rim::empty(hulse_log::sim::SimDisk::new(), ShardConfig::new(0));
+    let mut rim = Rim::empty(hulse_log::sim::SimDisk::new(), config());
     many(&mut rim, 1);
     for (stream, id) in (1..).zip(ids().take(2)) {
         touch(&mut rim, id, stream);
