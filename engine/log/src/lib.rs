@@ -43,7 +43,7 @@ pub use log::{
     SyncTicket, TruncateError, WriteError,
 };
 pub use manifest::{LogMark, MANIFEST_VERSION, Manifest, ManifestError, TruncateIntent};
-pub use map::MapSlice;
+pub use map::{MapSlice, announce_faults};
 pub use os::{OsDisk, OsFile};
 pub use prepare::{Prepare, PrepareError, Prepared};
 pub use recovery::OpenError;

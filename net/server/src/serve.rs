@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hulse_log::OsDisk;
+use hulse_log::{OsDisk, announce_faults};
 use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
 use hulse_metadata::records::{AckLevel, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
@@ -52,6 +52,7 @@ const PORT_RETRY: Duration = Duration::from_millis(5);
 /// [`ServeError`], which is one sentence with its remedy.
 pub fn serve(config: &ServeConfig, on_ready: impl FnOnce(&Ready)) -> Result<(), ServeError> {
     install_panic_hook();
+    announce_faults().map_err(|source| ServeError::Control { source })?;
     check_address(config)?;
     let count = config
         .cores
