@@ -117,6 +117,16 @@ impl Broker {
         broker
     }
 
+    /// A broker on this data directory that is not started yet: see
+    /// [`try_restart`](Self::try_restart).
+    ///
+    /// # Panics
+    /// When there is no room for a directory.
+    #[must_use]
+    pub fn stopped_on(data: &Path) -> Self {
+        Self::idle(Some(data))
+    }
+
     fn idle(data: Option<&Path>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let data = data.map_or_else(|| dir.path().join("data"), Path::to_owned);
@@ -146,11 +156,66 @@ impl Broker {
     /// # Panics
     /// When it runs already.
     pub fn start_and_kill9(&mut self, cores: usize, after: Duration) {
+        self.start_and_kill9_behind(cores, after, || {});
+    }
+
+    /// The same, and something else happens just before it is killed.
+    ///
+    /// # Panics
+    /// When it runs already.
+    pub fn start_and_kill9_behind(&mut self, cores: usize, after: Duration, before: impl FnOnce()) {
         let lines = self.launch(cores);
         // This is the time that the test chooses, not one that it hopes to be long enough.
         thread::sleep(after);
+        before();
         drop(lines);
         self.kill9();
+    }
+
+    /// Starts it as [`restart`](Self::restart) does, where that may be refused: gives how the
+    /// process has ended when it did not get ready. What it said is in [`said`](Self::said).
+    ///
+    /// # Panics
+    /// When it runs, or neither serves nor ends in time.
+    ///
+    /// # Errors
+    /// The exit status of a broker that does not get ready.
+    pub fn try_restart(&mut self, cores: usize) -> Result<(), ExitStatus> {
+        let lines = self.launch(cores);
+        match lines.recv_timeout(LIMIT) {
+            Ok(line) => {
+                self.ready = Some(Ready::read(&line));
+                Ok(())
+            }
+            // Its stdout has ended, and so has it.
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.wait()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("no broker is ready:\n{}", self.said())
+            }
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end in time.
+    pub fn wait(&mut self) -> ExitStatus {
+        let process = self.process.as_mut().expect("the broker runs");
+        let ended = wait_until("the broker ends", LIMIT, || {
+            process.try_wait().expect("our own child")
+        });
+        self.process = None;
+        self.ready = None;
+        ended
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("the broker runs");
+        kill_process(Pid::from_child(process), signal).expect("our own child");
     }
 
     /// Starts the process. The lines that it writes to stdout come over the channel.
@@ -198,14 +263,8 @@ impl Broker {
     /// # Panics
     /// When it does not run, or does not stop.
     pub fn stop(&mut self) -> ExitStatus {
-        let process = self.process.as_mut().expect("the broker runs");
-        kill_process(Pid::from_child(process), Signal::TERM).expect("our own child");
-        let ended = wait_until("the broker stops at SIGTERM", LIMIT, || {
-            process.try_wait().expect("our own child")
-        });
-        self.process = None;
-        self.ready = None;
-        ended
+        self.signal(Signal::TERM);
+        self.wait()
     }
 
     /// Asserts that it still runs and still answers.

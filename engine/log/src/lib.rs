@@ -52,7 +52,7 @@ pub use log::{
     Retention, RoundShare, StoredEntry, SyncError, SyncTicket, TruncateError, WriteError,
 };
 pub use manifest::{LogMark, MANIFEST_VERSION, Manifest, ManifestError, TruncateIntent};
-pub use map::MapSlice;
+pub use map::{MapSlice, announce_faults};
 pub use mark::MarkFlushed;
 pub use os::{OsDisk, OsFile};
 pub use prepare::{Prepare, PrepareError, Prepared};

@@ -1,5 +1,8 @@
 //! The memory map through which segments are read: the one place of this crate with unsafe code.
-#![expect(unsafe_code, reason = "a file can only be mapped by an unsafe call")]
+#![expect(
+    unsafe_code,
+    reason = "a file can only be mapped by an unsafe call, and so can the fault of a map be met"
+)]
 
 use std::fs::File;
 use std::io;
@@ -7,6 +10,29 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use memmap2::{Mmap, MmapOptions};
+use rustix::process::Signal;
+
+/// What is said before the process ends over a page that cannot be read.
+const FAULT: &str = "hulse: a page of a segment cannot be read (SIGBUS): the disk has failed under \
+     it, or the file has been cut off; this process ends, and the kernel's log says more\n";
+
+/// Has the process say why it ends when a page of a map cannot be read, and end at once. The kernel
+/// tells of such a page by a signal in the middle of whatever reads it, and there is nothing that
+/// could be read in its place.
+///
+/// # Errors
+/// When the signal cannot be caught.
+pub fn announce_faults() -> io::Result<()> {
+    let end = || {
+        // A handler may neither lock nor allocate. If nothing can be said, it ends without a word.
+        let _ = rustix::io::write(io::stderr(), FAULT.as_bytes());
+        std::process::abort();
+    };
+    // SAFETY: The action calls `write` and `abort` alone, with a constant and the number of
+    // stderr: both may be called in a signal's handler, and neither unwinds.
+    let registered = unsafe { signal_hook_registry::register(Signal::BUS.as_raw(), end) };
+    registered.map(|_| ())
+}
 
 /// A read-only map of a whole file.
 #[derive(Debug, Clone)]

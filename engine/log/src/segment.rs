@@ -223,6 +223,14 @@ pub enum HeaderFault {
         /// The version in the file.
         found: u32,
     },
+    /// The file is not as long as it was made.
+    #[error("it is {found} bytes long and was made with {made}: a part of it is missing")]
+    Length {
+        /// The file's length.
+        found: u64,
+        /// What its header says.
+        made: u64,
+    },
     /// A field that no segment of this place can have.
     #[error("the field {0} of its header does not belong here")]
     Field(&'static str),

@@ -226,6 +226,14 @@ pub(crate) fn survey<D: Disk>(
             fault: file.fault,
         });
     }
+    if let Some(fault) = found.segments.last().and_then(cut_off) {
+        // No crash does that. What was in the rest cannot be told from what never was.
+        let name = found.segments.last().map_or("", |last| &last.name);
+        return Err(SurveyError::Segment {
+            path: format!("{}/{name}", place.dir),
+            fault,
+        });
+    }
     if place.cut.is_none() {
         find_lost_beginning(&mut found, &mut blanks, &mut gaps);
     }
@@ -237,6 +245,12 @@ pub(crate) fn survey<D: Disk>(
 /// The least offset that a segment may hold.
 fn header_or_first<F>(segment: &Surveyed<F>) -> Offset {
     segment.header.base.max(segment.contents.first)
+}
+
+/// The fault of a file that is shorter than it was made.
+fn cut_off<F>(segment: &Surveyed<F>) -> Option<HeaderFault> {
+    let (found, made) = (segment.bytes, segment.header.layout.capacity);
+    (found < made).then_some(HeaderFault::Length { found, made })
 }
 
 fn io_error(path: &str, source: io::Error) -> SurveyError {

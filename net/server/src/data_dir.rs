@@ -107,7 +107,10 @@ fn check_format(path: &Path) -> Result<(), ServeError> {
                 .and_then(|dir| dir.sync_all())
                 .map_err(wrong)
         }
-        Err(error) => Err(wrong(error)),
+        Err(error) => {
+            let text = format!("its file {FORMAT_FILE} cannot be read: {error}");
+            Err(wrong(io::Error::new(error.kind(), text)))
+        }
     }
 }
 

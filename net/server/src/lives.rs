@@ -20,7 +20,11 @@ impl Lives {
     pub(crate) fn read(dir: &Path) -> io::Result<Self> {
         match fs::read(dir.join(FILE)) {
             Ok(bytes) => {
-                let (held, intent) = serde_json::from_slice(&bytes)?;
+                let read = serde_json::from_slice(&bytes);
+                let (held, intent) = read.map_err(|error| {
+                    let text = format!("its file {FILE} is damaged: {error}");
+                    io::Error::new(io::ErrorKind::InvalidData, text)
+                })?;
                 Ok(Self { held, intent })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -56,6 +60,14 @@ impl Lives {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), b"[null,null").unwrap();
+        let error = Lives::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("INCARNATION is damaged"), "{error}");
+    }
 
     #[test]
     fn the_pair_survives_and_a_registered_intent_becomes_the_life_held() {

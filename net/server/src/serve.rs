@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hulse_log::{OsDisk, replay};
+use hulse_log::{OsDisk, announce_faults, replay};
 use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
 use hulse_metadata::records::{AckLevel, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
@@ -53,6 +53,7 @@ const PORT_RETRY: Duration = Duration::from_millis(5);
 /// [`ServeError`], which is one sentence with its remedy.
 pub fn serve(config: &ServeConfig, on_ready: impl FnOnce(&Ready)) -> Result<(), ServeError> {
     install_panic_hook();
+    announce_faults().map_err(|source| ServeError::Control { source })?;
     check_address(config)?;
     let count = config
         .cores

@@ -3,39 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hulse_client::MessageId;
-use hulse_tests::{Broker, Hulse, LIMIT};
+use hulse_tests::{Broker, Stored, assert_no_gaps, message, read_all};
 
 use crate::consumer::{Consumed, SUBSCRIPTION};
-use crate::message;
 use crate::producer::Sent;
-
-/// A message as it was stored, in the order in which it came.
-pub(crate) struct Stored {
-    pub(crate) id: MessageId,
-    pub(crate) value: String,
-}
-
-/// Reads what a subscription gets of a topic, to its end.
-pub(crate) fn read_all(broker: &Broker, topic: &str, subscription: &str) -> Vec<Stored> {
-    let command = format!("consume {topic} -s {subscription} --until-end --json");
-    let output = Hulse::to(broker, &command).within(LIMIT * 2).done();
-    let read = |line| {
-        let json: serde_json::Value = serde_json::from_slice(line).expect("JSON");
-        let text = |name: &str| json[name].as_str().expect("text").to_owned();
-        Stored {
-            id: text("id").parse().expect("an id"),
-            value: text("payload"),
-        }
-    };
-    output
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(read)
-        .collect()
-}
 
 /// Compares what is stored in a topic with what its producers were told.
 pub(crate) fn compare(topic: &str, stored: &[Stored], sent: &[&Sent]) {
-    offsets_have_no_gaps(topic, stored);
+    assert_no_gaps(topic, stored);
     let mut by_id = BTreeMap::new();
     let mut places: BTreeMap<(&str, u64), MessageId> = BTreeMap::new();
     let mut newest: BTreeMap<(&str, i32), u64> = BTreeMap::new();
@@ -80,19 +55,6 @@ pub(crate) fn compare(topic: &str, stored: &[Stored], sent: &[&Sent]) {
         "{topic}: {} stored, {unknown} of them without a receipt",
         stored.len()
     );
-}
-
-/// Every offset of every partition is there from 0, and every index of every batch.
-fn offsets_have_no_gaps(topic: &str, stored: &[Stored]) {
-    let mut newest: BTreeMap<i32, MessageId> = BTreeMap::new();
-    for Stored { id, .. } in stored {
-        let follows = match newest.insert(id.partition, *id) {
-            None => id.offset.0 == 0 && id.index == 0,
-            Some(last) if last.offset == id.offset => id.index == last.index + 1,
-            Some(last) => id.offset == last.offset.next() && id.index == 0 && id.term >= last.term,
-        };
-        assert!(follows, "{topic}: {id} does not follow what came before it");
-    }
 }
 
 /// What a subscription's consumers have not acknowledged is still there for the next one, and

@@ -10,7 +10,6 @@
 
 mod check;
 mod consumer;
-mod message;
 mod producer;
 mod scene;
 
@@ -18,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hulse_tests::{Broker, Hulse, LIMIT, Random, cores, is_long, random, wait_until};
+use hulse_tests::{Broker, Hulse, LIMIT, Random, cores, is_long, random, read_all, wait_until};
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Builder;
 
@@ -110,7 +109,7 @@ fn nothing_acknowledged_is_lost_or_repeated_over_kills_at_random_moments() {
         consumed
     });
     for (topic, _) in TOPICS {
-        let stored = check::read_all(&broker, topic, "check");
+        let stored = read_all(&broker, topic, "check");
         let sent: Vec<_> = sent.iter().filter(|sent| sent.topic == topic).collect();
         check::compare(topic, &stored, &sent);
         let consumed = consumed

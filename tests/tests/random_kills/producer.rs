@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use hulse_client::{MessageId, SendHandle};
 use hulse_tests::Random;
+use hulse_tests::message::value;
 use rand::RngExt;
 
-use crate::message::value;
 use crate::scene::Scene;
 
 /// What one producer has sent.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::cli::CommonFlags;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::{output, progress};
 use partitions::Partitions;
 use report::{PartitionReport, Report};
@@ -48,6 +48,7 @@ pub(crate) struct DirArgs {
 /// When a broker uses the directory, or it cannot be read.
 pub(crate) fn run(verb: &LogVerb, common: &CommonFlags) -> Outcome {
     let (LogVerb::Inspect(args) | LogVerb::Verify(args)) = verb;
+    hulse_log::announce_faults().map_err(Failure::failed)?;
     // Held until everything has been read, so that no broker starts meanwhile.
     let partitions = Partitions::find(&args.dir)?;
     let bar = progress::steps(partitions.ids().len() as u64);

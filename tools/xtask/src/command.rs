@@ -79,6 +79,13 @@ pub fn works(name: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// Whether the program is on the search path. For those that answer no `--version`.
+#[must_use]
+pub fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
 /// The command as a person would type it, with the variables that it sets.
 fn line(command: &Command) -> String {
     let mut line = String::new();
@@ -129,5 +136,11 @@ mod tests {
             "{failure}"
         );
         assert!(!works("no-such-program-here"));
+    }
+
+    #[test]
+    fn a_program_is_found_on_the_search_path() {
+        assert!(is_installed("sh"));
+        assert!(!is_installed("no-such-program-here"));
     }
 }

@@ -461,6 +461,27 @@ fn without_its_newest_header_a_log_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_newest_segment_that_was_cut_off_is_refused_and_left_alone() {
+    let healthy = ten_entries();
+    let content = healthy.contents()[&path(FIRST)].clone();
+    for bytes in [content.len() - 1, RECORDS + 5 * RECORD, RECORDS, 96] {
+        let disk = healthy.fork();
+        disk.set_content(&path(FIRST), &content[..bytes]);
+        let before = disk.contents();
+        // No crash shortens a file. What was in the rest would pass for a write that was cut off.
+        let error = open(&disk).unwrap_err().to_string();
+        assert!(error.contains(FIRST), "{bytes}: {error}");
+        assert!(
+            error.contains("a part of it is missing"),
+            "{bytes}: {error}"
+        );
+        assert_eq!(disk.contents(), before);
+        let found = verify(&disk, &dir()).unwrap();
+        assert!(found.entries.refused.unwrap().contains(FIRST));
+    }
+}
+
+#[test]
 fn a_rotten_footer_costs_a_scan_and_is_named() {
     let (healthy, entries) = sealed();
     let bytes = healthy.contents()[&path(FIRST)].len();

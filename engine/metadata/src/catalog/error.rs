@@ -73,8 +73,8 @@ pub enum RegisterError {
     /// The pair in the store is neither the one on the broker's disk nor its intent: another
     /// process registered under this name, or the broker's disk is not the one that it had.
     #[error(
-        "broker {broker} was last registered as {registered}, which is neither what its disk says \
-         nor its intent"
+        "broker {broker} was last registered as {registered}, which is neither the life that the \
+         file INCARNATION in its data directory says nor the one that it intends"
     )]
     Incarnation {
         /// The broker.

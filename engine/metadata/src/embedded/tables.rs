@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use redb::{
     Builder, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
 };
 
 use super::backend::{Health, ReservingFile};
@@ -46,10 +47,29 @@ pub(super) fn open_file(file: &Path, health: &Arc<Health>) -> Result<Database, r
         .create_with_backend(backend)?)
 }
 
-/// Makes the tables of a new store.
-pub(super) fn initialise(database: &Database, facts: Facts) -> Result<(), redb::Error> {
+/// Reads all of it and compares every checksum, which opening it does not.
+pub(super) fn check(database: &mut Database) -> Result<(), redb::Error> {
+    let clean = database.check_integrity()?;
+    if !clean {
+        tracing::warn!("the metadata store's own account of its pages was wrong and is mended");
+    }
+    Ok(())
+}
+
+/// A change that is durable, all of it or nothing, when it is committed. The commit that is there
+/// stays valid until the next one is synced as a whole. So the newest one never has to be given up
+/// for the one before it, which would forget what was answered as applied: if it is damaged, the
+/// store does not open.
+fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
+    transaction.set_two_phase_commit(true);
+    Ok(transaction)
+}
+
+/// Makes the tables of a new store.
+pub(super) fn initialise(database: &Database, facts: Facts) -> Result<(), redb::Error> {
+    let transaction = begin(database)?;
     {
         let mut table = transaction.open_table(FACTS)?;
         table.insert(FORMAT, facts.format)?;
@@ -88,8 +108,7 @@ pub(super) fn facts(database: &Database) -> Result<Option<Facts>, redb::Error> {
 
 /// Sets the epoch, durably.
 pub(super) fn set_epoch(database: &Database, epoch: u64) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
+    let transaction = begin(database)?;
     transaction
         .open_table(FACTS)?
         .insert(EPOCH, u128::from(epoch))?;
@@ -135,8 +154,7 @@ pub(super) fn apply(
     swaps: &[Swap],
     committing: &mut Option<Version>,
 ) -> Result<ManyOutcome, redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
+    let transaction = begin(database)?;
     let version = {
         let mut records = transaction.open_table(RECORDS)?;
         for swap in swaps {

@@ -2,11 +2,12 @@
 
 use rand::{RngExt, SeedableRng};
 
-use hulse_tests::Random;
+use crate::seed::Random;
 
 /// The value of a producer's message: its name, its number, and letters that follow from the
 /// number, mostly few and sometimes many.
-pub(crate) fn value(producer: &str, number: u64) -> String {
+#[must_use]
+pub fn value(producer: &str, number: u64) -> String {
     let mut random = Random::seed_from_u64(number);
     let letters = match random.random_range(0..100) {
         0..60 => random.random_range(0..100),
@@ -20,8 +21,12 @@ pub(crate) fn value(producer: &str, number: u64) -> String {
     })
 }
 
-/// Reads a value: whose message it is and which. It must be exactly what was sent.
-pub(crate) fn read(text: &str) -> (&str, u64) {
+/// Reads a value: whose message it is and which.
+///
+/// # Panics
+/// When it is not exactly what was sent.
+#[must_use]
+pub fn read(text: &str) -> (&str, u64) {
     let mut words = text.split(' ');
     let (producer, number) = (
         words.next(),
