@@ -225,6 +225,14 @@ struct Waiting {
     resumed: Vec<u64>,
 }
 
+impl Waiting {
+    /// Whether the connection may send again, which is told once.
+    fn is_resumed(&mut self, connection: u64) -> bool {
+        let at = self.resumed.iter().position(|it| *it == connection);
+        at.map(|at| self.resumed.swap_remove(at)).is_some()
+    }
+}
+
 impl Core {
     fn start(way: Way, path: &Path, partitions: u64, helpers: JobPool) -> Rc<Self> {
         let mut config = ShardConfig::new(0, 0x5ec2_e700);
@@ -321,12 +329,9 @@ impl Core {
             self.act(|shard, clock, fx| shard.end_round(clock, fx));
             loop {
                 let happened = self.answered.listen();
-                let mut state = self.state.borrow_mut();
-                if let Some(at) = state.resumed.iter().position(|it| *it == number + 1) {
-                    state.resumed.swap_remove(at);
+                if self.state.borrow_mut().is_resumed(number + 1) {
                     break;
                 }
-                drop(state);
                 happened.await;
             }
         }
@@ -390,10 +395,10 @@ impl Core {
                 let made = made.expect("the helper lives");
                 core.act(|shard, clock, _| shard.journal_prepared(clock, made));
             }),
-            Effect::Checkpoint { work } => spawn(async move {
+            Effect::SyncInBackground { work } => spawn(async move {
                 let done = core.helpers.run(move || work.run()).await;
                 let done = done.expect("the helper lives");
-                core.act(|shard, clock, fx| shard.checkpointed(clock, done, fx));
+                core.act(|shard, clock, fx| shard.synced_in_background(clock, done, fx));
             }),
             Effect::Prepare {
                 partition,

@@ -19,6 +19,8 @@ pub(crate) enum Way {
     Own,
     /// In a commit that it may share with others.
     Shared,
+    /// In the background: nobody waits for it.
+    Lazy,
 }
 
 impl<D: Disk> Partition<D> {
@@ -109,8 +111,8 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Writes what is staged, begins the syncs of logs that sync alone, and releases what is due.
-    /// Returns which logs have something to share a commit with others.
-    pub(crate) fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) -> [bool; 2] {
+    /// Returns how each log that is left is to become durable.
+    pub(crate) fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) -> [Option<Way>; 2] {
         self.store_unstored(clock);
         // At `memory` nothing waits for a sync, so there is no round to gather for.
         let gathers = self.store.sibling.syncing() || self.waits[LogKind::Sibling as usize];
@@ -119,16 +121,15 @@ impl<D: Disk> Partition<D> {
         }
         self.want_segments(clock.monotonic_ms, fx);
         self.refuse_unstored(clock.monotonic_ms, fx);
-        let mut shares = [false; 2];
+        let mut left = [None; 2];
         for kind in LogKind::ALL {
             match self.write(kind, fx) {
                 Some(Way::Own) => self.begin_sync(kind, fx),
-                Some(Way::Shared) => shares[kind as usize] = true,
-                None => {}
+                way => left[kind as usize] = way,
             }
         }
         self.release(fx);
-        shares
+        left
     }
 
     /// Records what has moved in the cursors, right before a commit of the sibling log begins.
@@ -156,8 +157,10 @@ impl<D: Disk> Partition<D> {
             return None;
         }
         if level == AckLevel::Memory {
-            let due = log.unsynced_bytes() >= LAZY_SYNC_BYTES || self.upkeep.sync_due(kind);
-            return due.then_some(Way::Own);
+            if log.unsynced_bytes() >= LAZY_SYNC_BYTES || self.upkeep.is_closing() {
+                return Some(Way::Own);
+            }
+            return self.upkeep.sync_due(kind).then_some(Way::Lazy);
         }
         Some(if log.round_bytes().is_some() {
             Way::Shared
@@ -176,6 +179,13 @@ impl<D: Disk> Partition<D> {
                 ticket,
             });
         }
+    }
+
+    /// Begins a sync that a helper makes.
+    pub(crate) fn begin_lazy_sync(&mut self, kind: LogKind) -> Option<SyncTicket<D>> {
+        let ticket = self.store.log_mut(kind).begin_sync()?;
+        self.upkeep.sync_begun(kind);
+        Some(ticket)
     }
 
     /// A round of the journal that the log had a share in has ended.

@@ -8,7 +8,7 @@ use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
 use hulse_subscription::IndexRange;
 
 use crate::command::StreamKey;
-use crate::shard::CheckpointWork;
+use crate::shard::BackgroundSyncs;
 
 /// Something for the rim to do, in the order in which the effects come.
 pub enum Effect<D: Disk> {
@@ -59,11 +59,10 @@ pub enum Effect<D: Disk> {
         /// The work.
         work: PrepareJournal<D>,
     },
-    /// Syncs segments behind the journal on a helper thread, then calls
-    /// [`crate::Shard::checkpointed`].
-    Checkpoint {
+    /// Makes syncs on a helper thread, then calls [`crate::Shard::synced_in_background`].
+    SyncInBackground {
         /// The work.
-        work: CheckpointWork<D>,
+        work: BackgroundSyncs<D>,
     },
     /// Prepares a segment on a helper thread, then calls [`crate::Shard::prepared`].
     Prepare {

@@ -32,5 +32,5 @@ pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, Str
 pub use effect::{Effect, Receipt, Refusal, Reply};
 pub use partition::{AckLevel, PartitionSpec};
 pub use recovery::{OpenError, Recovered};
-pub use shard::{CheckpointWork, Checkpointed, Shard, ShardConfig};
+pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};
 pub use stats::{ConsumerStats, PartitionStats, ShardStats, SubscriptionStats};

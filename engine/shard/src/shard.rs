@@ -22,7 +22,7 @@ mod requests;
 mod rounds;
 
 use commits::Commits;
-pub use commits::{CheckpointWork, Checkpointed};
+pub use commits::{BackgroundSynced, BackgroundSyncs};
 
 /// What a shard is built with.
 #[derive(Debug, Clone)]

@@ -76,8 +76,12 @@ impl Upkeep {
         self.closing = true;
     }
 
-    pub(crate) fn sync_due(&self, kind: LogKind) -> bool {
-        self.closing || self.lazy_sync_due[kind as usize]
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    pub(crate) const fn sync_due(&self, kind: LogKind) -> bool {
+        self.lazy_sync_due[kind as usize]
     }
 
     pub(crate) fn sync_begun(&mut self, kind: LogKind) {

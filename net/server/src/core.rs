@@ -169,13 +169,15 @@ impl Core {
                         }
                     });
                 }
-                Effect::Checkpoint { work } => {
+                Effect::SyncInBackground { work } => {
                     let core = self.clone();
                     spawn(async move {
                         match core.helpers.run(move || work.run()).await {
                             Ok(done) => {
                                 let clock = core.clocks.now();
-                                core.with_shard(|shard, fx| shard.checkpointed(clock, done, fx));
+                                core.with_shard(|shard, fx| {
+                                    shard.synced_in_background(clock, done, fx)
+                                });
                             }
                             Err(panicked) => helper_panicked(&panicked),
                         }

@@ -4,14 +4,15 @@
 //! Small writes of one core become durable together: one *commit* is in flight, and what is written
 //! meanwhile waits for the next. A commit of one log syncs that log's file; a commit of several is a
 //! round of the journal, because so many syncs would cost more than writing the bytes twice. A log
-//! with much to sync does not wait for others: it syncs its own file at once.
+//! with much to sync does not wait for others: it syncs its own file at once. What nobody waits for,
+//! which is the segments behind the journal and what lies at `memory`, a helper syncs.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 
 use hulse_log::{
     Checkpoint, CheckpointTicket, Disk, Journal, JournalMark, JournalTicket, LogKind,
-    PreparedJournal, RoundShare,
+    PreparedJournal, RoundShare, SyncTicket,
 };
 use hulse_model::PartitionId;
 use hulse_model::limits::{JOURNAL_CHECKPOINT_BYTES, JOURNAL_CHECKPOINT_MS};
@@ -23,7 +24,7 @@ use crate::shard::Shard;
 
 /// How many logs a helper syncs before the results come back: no more of them than that keep
 /// another sync of their files waiting.
-const CHECKPOINT_LOGS: usize = 16;
+const BACKGROUND_LOGS: usize = 16;
 
 /// A log of the core.
 type LogId = (PartitionId, LogKind);
@@ -37,6 +38,10 @@ pub(super) struct Commits<D: Disk> {
     /// Logs that the journal holds more of than their own files do.
     journaled: BTreeSet<LogId>,
     cycle: Option<Cycle>,
+    /// Logs at `memory` that the clock wants synced.
+    lazy: VecDeque<LogId>,
+    /// A helper is syncing files.
+    helped: bool,
     /// How many syncs have ended, those of the journal included.
     pub(super) syncs: u64,
     pub(super) rounds: u64,
@@ -55,31 +60,41 @@ enum Commit {
 struct Cycle {
     mark: JournalMark,
     left: VecDeque<LogId>,
-    /// A helper is syncing files.
-    helped: bool,
     /// Something was not synced, so that the rounds must stay.
     failed: bool,
 }
 
-/// Files behind the journal, to be synced on a helper thread.
-pub struct CheckpointWork<D: Disk> {
-    tickets: Vec<(LogId, CheckpointTicket<D>)>,
+/// Syncs that nobody waits for, to be made on a helper thread one after the other: thousands of them
+/// in the core's ring would hold up those that somebody waits for.
+pub struct BackgroundSyncs<D: Disk> {
+    tickets: Vec<(LogId, Ticket<D>)>,
 }
 
-/// What became of a [`CheckpointWork`].
-pub struct Checkpointed<D: Disk> {
-    results: Vec<(LogId, CheckpointTicket<D>, io::Result<()>)>,
+/// What became of [`BackgroundSyncs`].
+pub struct BackgroundSynced<D: Disk> {
+    results: Vec<(LogId, Ticket<D>, io::Result<()>)>,
 }
 
-impl<D: Disk> CheckpointWork<D> {
-    /// Syncs the files. Blocks for as long as the disk takes.
+/// What a sync in the background is for.
+enum Ticket<D: Disk> {
+    /// The segments behind the journal.
+    Checkpoint(CheckpointTicket<D>),
+    /// A log at `memory`, by the clock.
+    Lazy(SyncTicket<D>),
+}
+
+impl<D: Disk> BackgroundSyncs<D> {
+    /// Makes the syncs. Blocks for as long as the disk takes.
     #[must_use]
-    pub fn run(self) -> Checkpointed<D> {
-        let run = |(id, ticket): (LogId, CheckpointTicket<D>)| {
-            let result = ticket.run();
+    pub fn run(self) -> BackgroundSynced<D> {
+        let run = |(id, ticket): (LogId, Ticket<D>)| {
+            let result = match &ticket {
+                Ticket::Checkpoint(ticket) => ticket.run(),
+                Ticket::Lazy(ticket) => ticket.run(),
+            };
             (id, ticket, result)
         };
-        Checkpointed {
+        BackgroundSynced {
             results: self.tickets.into_iter().map(run).collect(),
         }
     }
@@ -93,10 +108,17 @@ impl<D: Disk> Commits<D> {
             in_flight: Commit::None,
             journaled: BTreeSet::new(),
             cycle: None,
+            lazy: VecDeque::new(),
+            helped: false,
             syncs: 0,
             rounds: 0,
             checkpoints: 0,
         }
+    }
+
+    /// Has a log synced in the background.
+    pub(super) fn sync_lazily(&mut self, log: LogId) {
+        self.lazy.push_back(log);
     }
 
     /// Has a log wait for the next commit.
@@ -106,8 +128,7 @@ impl<D: Disk> Commits<D> {
 
     /// Whether nothing is in flight.
     pub(super) fn is_quiet(&self) -> bool {
-        let helped = self.cycle.as_ref().is_some_and(|cycle| cycle.helped);
-        matches!(self.in_flight, Commit::None) && self.waiting.is_empty() && !helped
+        matches!(self.in_flight, Commit::None) && self.waiting.is_empty() && !self.helped
     }
 
     /// Removes the journal's files: the segments have all that is in them.
@@ -145,7 +166,7 @@ impl<D: Disk> Shard<D> {
             match partition.write(kind, fx) {
                 Some(Way::Shared) => shared.push((id, kind)),
                 Some(Way::Own) => partition.begin_sync(kind, fx),
-                None => {}
+                Some(Way::Lazy) | None => {}
             }
             self.count_unsynced(id);
         }
@@ -296,21 +317,43 @@ impl<D: Disk> Shard<D> {
                 left: std::mem::take(&mut self.commits.journaled)
                     .into_iter()
                     .collect(),
-                helped: false,
                 failed: false,
             });
             self.commits.checkpoints += 1;
         }
-        self.go_on_with_checkpoint(clock, fx);
+        self.sync_in_background(clock, fx);
     }
 
-    fn go_on_with_checkpoint(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
-        let Some(cycle) = self.commits.cycle.as_mut().filter(|cycle| !cycle.helped) else {
+    /// Gives a helper the next syncs that nobody waits for, if it has none.
+    pub(super) fn sync_in_background(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        if self.commits.helped {
+            return;
+        }
+        let mut tickets = Vec::new();
+        self.go_on_with_checkpoint(clock, &mut tickets);
+        while tickets.len() < BACKGROUND_LOGS {
+            let Some((id, kind)) = self.commits.lazy.pop_front() else {
+                break;
+            };
+            if let Some(partition) = self.partitions.get_mut(&id) {
+                partition.waits[kind as usize] = false;
+                let ticket = partition.begin_lazy_sync(kind);
+                tickets.extend(ticket.map(|ticket| ((id, kind), Ticket::Lazy(ticket))));
+            }
+        }
+        if !tickets.is_empty() {
+            self.commits.helped = true;
+            let work = BackgroundSyncs { tickets };
+            fx.push(Effect::SyncInBackground { work });
+        }
+    }
+
+    fn go_on_with_checkpoint(&mut self, clock: Clock, tickets: &mut Vec<(LogId, Ticket<D>)>) {
+        let Some(cycle) = &mut self.commits.cycle else {
             return;
         };
-        let mut tickets = Vec::new();
         let mut busy = Vec::new();
-        while tickets.len() < CHECKPOINT_LOGS {
+        while tickets.len() < BACKGROUND_LOGS {
             let Some((id, kind)) = cycle.left.pop_front() else {
                 break;
             };
@@ -320,47 +363,45 @@ impl<D: Disk> Shard<D> {
             match partition.store.log_mut(kind).begin_checkpoint() {
                 Checkpoint::None => {}
                 Checkpoint::Busy => busy.push((id, kind)),
-                Checkpoint::Sync(ticket) => tickets.push(((id, kind), ticket)),
+                Checkpoint::Sync(ticket) => tickets.push(((id, kind), Ticket::Checkpoint(ticket))),
                 Checkpoint::Poisoned => cycle.failed = true,
             }
         }
         cycle.left.extend(busy);
-        if !tickets.is_empty() {
-            cycle.helped = true;
-            let work = CheckpointWork { tickets };
-            fx.push(Effect::Checkpoint { work });
-        } else if cycle.left.is_empty() {
-            // After a failure the rounds stay, for the next start to replay; the journal fills and
-            // takes no more.
-            if !cycle.failed {
-                self.commits.journal.retire(cycle.mark, clock.monotonic_ms);
-                self.commits.cycle = None;
-            }
+        // After a failure the rounds stay, for the next start to replay; the journal fills and
+        // takes no more.
+        if tickets.is_empty() && cycle.left.is_empty() && !cycle.failed {
+            self.commits.journal.retire(cycle.mark, clock.monotonic_ms);
+            self.commits.cycle = None;
         }
     }
 
-    /// Files behind the journal have been synced, or could not be.
-    pub fn checkpointed(
+    /// Syncs in the background have been made, or have failed.
+    pub fn synced_in_background(
         &mut self,
         clock: Clock,
-        checkpointed: Checkpointed<D>,
+        synced: BackgroundSynced<D>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        for ((id, kind), ticket, result) in checkpointed.results {
+        self.commits.helped = false;
+        for ((id, kind), ticket, result) in synced.results {
             let failed = result.is_err();
-            if let Some(partition) = self.partitions.get_mut(&id) {
-                partition.checkpointed(kind, ticket, result, fx);
-                self.count_unsynced(id);
-                self.touch(id);
+            let Some(partition) = self.partitions.get_mut(&id) else {
+                continue;
+            };
+            match ticket {
+                Ticket::Lazy(ticket) => partition.synced(kind, ticket, result, fx),
+                Ticket::Checkpoint(ticket) => {
+                    partition.checkpointed(kind, ticket, result, fx);
+                    if let Some(cycle) = &mut self.commits.cycle {
+                        cycle.failed |= failed;
+                    }
+                }
             }
-            if let Some(cycle) = &mut self.commits.cycle {
-                cycle.failed |= failed;
-            }
+            self.count_unsynced(id);
+            self.touch(id);
         }
-        if let Some(cycle) = &mut self.commits.cycle {
-            cycle.helped = false;
-        }
-        self.go_on_with_checkpoint(clock, fx);
+        self.sync_in_background(clock, fx);
         self.end_round(clock, fx);
     }
 }

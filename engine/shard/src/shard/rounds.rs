@@ -7,6 +7,7 @@ use hulse_log::{Disk, LogKind, Prepared, SyncTicket};
 use hulse_model::PartitionId;
 
 use crate::command::{Clock, StreamKey};
+use crate::durable::Way;
 use crate::effect::Effect;
 use crate::outlets::Reopened;
 use crate::partition::Partition;
@@ -52,11 +53,17 @@ impl<D: Disk> Shard<D> {
                 continue;
             };
             partition.dirty = false;
-            let shares = partition.end_round(clock, fx);
+            let left = partition.end_round(clock, fx);
             for kind in LogKind::ALL {
-                let waits = &mut partition.waits[kind as usize];
-                if shares[kind as usize] && !std::mem::replace(waits, true) {
-                    self.commits.wait((id, kind));
+                let Some(way) = left[kind as usize] else {
+                    continue;
+                };
+                if std::mem::replace(&mut partition.waits[kind as usize], true) {
+                    continue;
+                }
+                match way {
+                    Way::Shared => self.commits.wait((id, kind)),
+                    Way::Lazy | Way::Own => self.commits.sync_lazily((id, kind)),
                 }
             }
             self.count_unsynced(id);
@@ -64,6 +71,7 @@ impl<D: Disk> Shard<D> {
             self.dispatch(id, None, fx);
         }
         self.commit(clock, fx);
+        self.sync_in_background(clock, fx);
         // Bytes were synced, or their log has failed and they count no more.
         if self.unsynced_bytes < self.config.unsynced_bytes_max {
             self.resume_held(fx);

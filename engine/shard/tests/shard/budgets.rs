@@ -6,7 +6,7 @@ use hulse_log::sim::{Fault, SimDisk};
 use hulse_model::{PartitionId, Status};
 use hulse_shard::{AckLevel, Command, Handled, ShardConfig, StreamKey};
 
-use crate::rim::{PARTITION, Rim, key, producer, spec, subscribe};
+use crate::rim::{PARTITION, Pending, Rim, key, producer, spec, subscribe};
 
 /// A core whose budgets are small.
 fn small(unsynced: usize, connection: usize, core: usize) -> ShardConfig {
@@ -95,7 +95,8 @@ fn at_memory_a_full_core_syncs_at_once() {
     assert!(rim.pending.is_empty(), "the clock would see to it");
     assert_eq!(rim.produce(q, 0, 1, b"a"), Handled::Held);
     rim.end_round();
-    rim.finish_syncs(LogKind::Entries);
+    assert!(matches!(&rim.pending[..], [Pending::Background(_)]));
+    rim.finish(0);
     assert_eq!(rim.resumed, [2]);
     assert_eq!(rim.produce(q, 0, 1, b"a"), Handled::Done);
 }

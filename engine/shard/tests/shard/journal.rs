@@ -188,7 +188,7 @@ fn a_journal_that_fills_costs_speed_alone() {
             .rim
             .pending
             .iter()
-            .position(|p| !matches!(p, Pending::Checkpoint(_)))
+            .position(|p| !matches!(p, Pending::Background(_)))
         {
             bed.rim.finish(at);
         }
@@ -207,12 +207,12 @@ fn a_checkpoint_after_a_while_frees_the_journal() {
     bed.rim.pass(4_900);
     assert!(bed.rim.pending.is_empty(), "not yet");
     bed.rim.pass(200);
-    let work = |p: &Pending| matches!(p, Pending::Checkpoint(_));
+    let work = |p: &Pending| matches!(p, Pending::Background(_));
     assert!(bed.rim.pending.iter().any(work));
     // Meanwhile more arrives, and is in the journal when the checkpoint ends.
     bed.produce_all(b"third");
     bed.finish(|p| matches!(p, Pending::Journal(_)));
-    bed.finish(|p| matches!(p, Pending::Checkpoint(_)));
+    bed.finish(|p| matches!(p, Pending::Background(_)));
     let left = bed.rim.shard.stats().journal_bytes;
     assert_eq!(left, 4096, "what came after its begin");
     let disk = bed.rim.disk.crashed(Keep::Nothing);
@@ -246,7 +246,7 @@ fn a_log_syncs_no_own_file_while_its_checkpoint_is_in_flight() {
         (0, 0),
         "one of two syncs would not hear of lost pages"
     );
-    bed.finish(|p| matches!(p, Pending::Checkpoint(_)));
+    bed.finish(|p| matches!(p, Pending::Background(_)));
     assert_eq!(bed.syncs(), (1, 0));
     bed.rim.settle();
     assert_eq!(bed.receipts(), [2, 1, 1]);
@@ -285,7 +285,7 @@ fn a_failed_checkpoint_keeps_the_rounds_for_the_next_start() {
     bed.rim.settle();
     bed.rim.pass(5_100);
     bed.rim.disk.inject(Fault::Sync);
-    bed.finish(|p| matches!(p, Pending::Checkpoint(_)));
+    bed.finish(|p| matches!(p, Pending::Background(_)));
     assert_eq!(bed.rim.shard.stats().fenced_partitions, 1);
     assert!(bed.rim.shard.stats().journal_bytes > 0);
     bed.rim.settle();

@@ -186,14 +186,52 @@ fn both_logs_are_synced_by_the_clock() {
     let p = rim.opened_producer(key(1, 1), "p");
     rim.produced(p, 0..1);
     rim.pass(2_000);
-    let mut logs: Vec<_> = rim
-        .pending
-        .iter()
-        .map(|pending| match pending {
-            Pending::Sync(_, log, _) => *log,
-            _ => panic!("only syncs are wanted"),
-        })
-        .collect();
-    logs.sort_by_key(|log| *log as usize);
-    assert_eq!(logs, LogKind::ALL);
+    let before = LogKind::ALL.map(|log| durable(&rim, log));
+    assert!(
+        matches!(&rim.pending[..], [Pending::Background(_)]),
+        "one job of a helper"
+    );
+    rim.finish(0);
+    let after = LogKind::ALL.map(|log| durable(&rim, log));
+    assert!(
+        before[0] < after[0] && before[1] < after[1],
+        "{before:?} {after:?}"
+    );
+    assert_eq!(rim.shard.stats().unsynced_bytes, 0);
+}
+
+/// How many entries of a log a loss of power leaves.
+fn durable(rim: &Rim, log: LogKind) -> u64 {
+    let disk = rim.disk.crashed(Keep::Nothing);
+    let (store, _) = hulse_log::PartitionStore::open(&disk, PARTITION).unwrap();
+    store.log(log).end().0
+}
+
+#[test]
+fn many_partitions_are_synced_in_the_background_a_few_at_a_time() {
+    let mut rim = Rim::empty(SimDisk::new(), crate::rim::config());
+    let partitions = 60;
+    for number in 0..partitions {
+        let id = hulse_model::PartitionId(0x2000 + u128::from(number));
+        rim.open(crate::rim::spec(id, 1, AckLevel::Memory)).unwrap();
+        let (to, correlation) = (key(1 + number, 1), rim.correlation());
+        rim.act(|shard, clock, fx| {
+            let opening = crate::rim::producer("p", None);
+            shard.handle_on(clock, id, to, correlation, opening, fx);
+        });
+        rim.end_round();
+        let _ = rim.produce(to, 0, 1, b"a");
+    }
+    rim.pass(2_000);
+    let mut jobs = 0;
+    while !rim.pending.is_empty() {
+        assert!(
+            matches!(&rim.pending[..], [Pending::Background(_)]),
+            "one at a time"
+        );
+        rim.finish(0);
+        jobs += 1;
+    }
+    assert_eq!(rim.shard.stats().unsynced_bytes, 0);
+    assert!(jobs >= 2 * partitions / 16, "{jobs} jobs");
 }

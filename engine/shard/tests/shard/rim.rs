@@ -10,7 +10,7 @@ use hulse_log::{
 };
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
-    AckLevel, AckedMessages, CheckpointWork, Clock, Command, Effect, Handled, OpenError,
+    AckLevel, AckedMessages, BackgroundSyncs, Clock, Command, Effect, Handled, OpenError,
     PartitionSpec, Receipt, Recovered, Refusal, Reply, Shard, ShardConfig, StartFrom, StreamKey,
 };
 use hulse_subscription::{IndexRange, SubscriptionKind};
@@ -29,8 +29,8 @@ pub(crate) enum Pending {
     Journal(JournalTicket<SimDisk>),
     /// A file of the journal.
     JournalFile(PrepareJournal<SimDisk>),
-    /// Syncs behind the journal.
-    Checkpoint(CheckpointWork<SimDisk>),
+    /// Syncs that nobody waits for.
+    Background(BackgroundSyncs<SimDisk>),
     /// A segment.
     Prepare(PartitionId, LogKind, Prepare<SimDisk>),
     /// A removal of segments.
@@ -250,7 +250,7 @@ impl Rim {
             } => self.pending.push(Pending::Prepare(partition, log, work)),
             Effect::SyncJournal { ticket } => self.pending.push(Pending::Journal(ticket)),
             Effect::PrepareJournal { work } => self.pending.push(Pending::JournalFile(work)),
-            Effect::Checkpoint { work } => self.pending.push(Pending::Checkpoint(work)),
+            Effect::SyncInBackground { work } => self.pending.push(Pending::Background(work)),
             Effect::Remove { work, .. } => self.pending.push(Pending::Remove(work)),
             Effect::MarkFlushed { partition, work } => {
                 self.pending.push(Pending::MarkFlushed(partition, work));
@@ -342,9 +342,9 @@ impl Rim {
                 let prepared = work.run();
                 self.act(|shard, clock, _| shard.journal_prepared(clock, prepared));
             }
-            Pending::Checkpoint(work) => {
+            Pending::Background(work) => {
                 let done = work.run();
-                self.act(|shard, clock, fx| shard.checkpointed(clock, done, fx));
+                self.act(|shard, clock, fx| shard.synced_in_background(clock, done, fx));
             }
             Pending::Prepare(id, log, work) => {
                 let prepared = work.run();
