@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
 /// The machine and the build that figures were taken with, for the line above them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
     /// Release of the kernel.
     pub kernel: String,

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use hulse_client::{Consumer, MessageId, Received, StartFrom};
+use hulse_client::{Client, Consumer, MessageId, Received, StartFrom};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::conditions::Conditions;
 use super::latency::{Latencies, Percentiles};
+use super::workers::{Gate, Role, Running, Workers};
 use crate::cli::CommonFlags;
 use crate::client::{block_on, connect, unless_interrupted};
+use crate::config::ClientSettings;
 use crate::consume::Ends;
 use crate::exit::{Failure, Outcome};
 use crate::progress;
@@ -23,19 +25,27 @@ const BATCH_MESSAGES: usize = 4096;
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Flags of `hulse bench consume`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ConsumeArgs {
     /// Topic to read
     topic: String,
+    /// Read so many topics at a time, TOPIC-0, TOPIC-1 and so on, each over a connection of its
+    /// own [default: TOPIC alone]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    topics: Option<u32>,
     /// Where to begin: at the oldest message, or after the newest
     #[arg(long, value_name = "PLACE", default_value = "earliest")]
     from: From,
-    /// End after so many messages
+    /// End after so many messages of each topic
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// End after so many seconds from the first message [default: 10 with --from latest]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration: Option<u64>,
+    /// Keep the load's processors busy, so that their waking up is not measured; give it
+    /// processors of its own
+    #[arg(long)]
+    spin: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,7 +61,10 @@ enum From {
 struct Measured {
     conditions: Conditions,
     from: &'static str,
-    /// From the first message to the last.
+    consumers: usize,
+    spin: bool,
+    threads: usize,
+    /// From subscribing (earliest) or the first message (latest) to the last message.
     seconds: f64,
     messages: u64,
     bytes: u64,
@@ -84,36 +97,84 @@ pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
     block_on(unless_interrupted(async {
         let client = connect(&settings, settings.stream_patience()).await?;
         let admin = client.admin();
-        let topic = admin.describe_topic(&args.topic).await?;
-        let conditions = Conditions::new(&topic, &admin.status().await?);
-        let start = match args.from {
-            From::Earliest => StartFrom::Earliest,
-            From::Latest => StartFrom::Latest,
-        };
-        let consumer = client
-            .consumer(&args.topic, &subscription)
-            .start(start)
-            .build()
-            .await?;
-        let counted = receive(&consumer, args).await;
-        // The subscription is this command's own, so it goes whatever came of the measurement.
-        let closed = consumer.close().await;
-        let deleted = admin.delete_subscription(&args.topic, &subscription).await;
-        let counted = counted?;
-        closed?;
+        let mut topics = Vec::new();
+        for name in args.names() {
+            topics.push(admin.describe_topic(&name).await?);
+        }
+        let conditions = Conditions::new(&topics, &admin.status().await?)?;
+        let measured = measure(args, &settings, &subscription, conditions).await;
+        // The subscriptions are this command's own, so they go whatever came of it.
+        let mut deleted = Ok(());
+        for topic in args.names() {
+            let one = admin.delete_subscription(&topic, &subscription).await;
+            deleted = deleted.and(one);
+        }
+        let measured = measured?;
         deleted?;
-        show(&measured(args, conditions, &counted), common.json, text)
+        show(&measured, common.json, text)
     }))
 }
 
-async fn receive(consumer: &Consumer, args: &ConsumeArgs) -> Result<Counted, Failure> {
+async fn measure(
+    args: &ConsumeArgs,
+    settings: &ClientSettings,
+    subscription: &str,
+    conditions: Conditions,
+) -> Result<Measured, Failure> {
     let bar = progress::spinner("receiving");
+    let role = |topic: String| -> Role<Counted> {
+        let (args, settings) = (args.clone(), settings.clone());
+        let subscription = subscription.to_owned();
+        let role = move |gate: Gate| -> Running<Counted> {
+            Box::pin(async move {
+                let client: Client = connect(&settings, settings.stream_patience()).await?;
+                let start = match args.from {
+                    From::Earliest => StartFrom::Earliest,
+                    From::Latest => StartFrom::Latest,
+                };
+                gate.pass().await?;
+                // The broker sends as soon as there is a consumer, so its making counts.
+                let began = Instant::now();
+                let consumer = client.consumer(&topic, &subscription).start(start);
+                let consumer = consumer.build().await?;
+                let counted = receive(&consumer, &args, began).await;
+                consumer.close().await?;
+                counted
+            })
+        };
+        Box::new(role)
+    };
+    let roles: Vec<_> = args.names().into_iter().map(role).collect();
+    let consumers = roles.len();
+    let mut workers = Workers::start(roles, args.spin)?;
+    workers.ready().await?;
+    let threads = workers.threads();
+    workers.begin(Instant::now());
+    let mut all: Option<Counted> = None;
+    for counted in workers.results().await? {
+        match &mut all {
+            None => all = Some(counted),
+            Some(all) => all.merge(&counted),
+        }
+    }
+    bar.finish_and_clear();
+    let counted = all.ok_or_else(|| Failure::failed("there is no topic to read"))?;
+    Ok(measured(args, conditions, (consumers, threads), &counted))
+}
+
+async fn receive(
+    consumer: &Consumer,
+    args: &ConsumeArgs,
+    began: Instant,
+) -> Result<Counted, Failure> {
     let mut counted = Counted {
         messages: 0,
         bytes: 0,
         ages: Latencies::new(),
-        first: None,
-        last: Instant::now(),
+        // What came before the command began to wait is read from then on, what comes later from
+        // its first message on.
+        first: (args.from == From::Earliest).then_some(began),
+        last: began,
     };
     let duration = match (args.duration, args.messages, args.from) {
         (Some(seconds), _, _) => Some(Duration::from_secs(seconds)),
@@ -150,9 +211,7 @@ async fn receive(consumer: &Consumer, args: &ConsumeArgs) -> Result<Counted, Fai
         for id in last.values() {
             consumer.acknowledge_cumulative(id)?;
         }
-        bar.set_message(format!("{} messages", counted.messages));
     }
-    bar.finish_and_clear();
     Ok(counted)
 }
 
@@ -161,14 +220,50 @@ impl Counted {
         self.last = Instant::now();
         self.first.get_or_insert(self.last);
         let now_ms = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
+        let mut age: Option<(u64, u64)> = None;
         for message in messages {
             if let Some(ends) = ends {
                 ends.received(&message.message_id(), message.batch_messages());
             }
             self.messages += 1;
             self.bytes += message.value().len() as u64;
+            // The messages of a batch are of one age.
             let age_ms = now_ms.saturating_sub(message.appended_ms());
-            self.ages.record(Duration::from_millis(age_ms));
+            match &mut age {
+                Some((of, count)) if *of == age_ms => *count += 1,
+                _ => self.record(age.replace((age_ms, 1))),
+            }
+        }
+        self.record(age);
+    }
+
+    fn record(&mut self, age: Option<(u64, u64)>) {
+        if let Some((ms, count)) = age {
+            self.ages.record_many(Duration::from_millis(ms), count);
+        }
+    }
+
+    /// What another consumer has received as well.
+    fn merge(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.ages.add(&other.ages);
+        self.first = match (self.first, other.first) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.last = self.last.max(other.last);
+    }
+}
+
+impl ConsumeArgs {
+    /// The names of the topics.
+    fn names(&self) -> Vec<String> {
+        match self.topics {
+            None => vec![self.topic.clone()],
+            Some(count) => (0..count)
+                .map(|at| format!("{}-{at}", self.topic))
+                .collect(),
         }
     }
 }
@@ -180,7 +275,12 @@ fn since_1970() -> Duration {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "these are figures for people")]
-fn measured(args: &ConsumeArgs, conditions: Conditions, counted: &Counted) -> Measured {
+fn measured(
+    args: &ConsumeArgs,
+    conditions: Conditions,
+    (consumers, threads): (usize, usize),
+    counted: &Counted,
+) -> Measured {
     let span = counted
         .last
         .saturating_duration_since(counted.first.unwrap_or(counted.last));
@@ -191,6 +291,9 @@ fn measured(args: &ConsumeArgs, conditions: Conditions, counted: &Counted) -> Me
             From::Earliest => "earliest",
             From::Latest => "latest",
         },
+        consumers,
+        spin: args.spin,
+        threads,
         seconds,
         messages: counted.messages,
         bytes: counted.bytes,
@@ -202,10 +305,12 @@ fn measured(args: &ConsumeArgs, conditions: Conditions, counted: &Counted) -> Me
 
 fn text(measured: &Measured) -> String {
     format!(
-        "{}\nfrom {}, acknowledging cumulatively\n{} messages of {} bytes together in {:.2} s: \
+        "{}\nfrom {}, {} consumers on {} threads, acknowledging cumulatively\n{} messages of {} bytes together in {:.2} s: \
          {:.0} messages/s, {:.1} MB/s\nage when received: {}\n",
         measured.conditions,
         measured.from,
+        measured.consumers,
+        measured.threads,
         measured.messages,
         measured.bytes,
         measured.seconds,

@@ -34,6 +34,12 @@ impl Latencies {
         self.0.saturating_record(us.clamp(1, MAX_US));
     }
 
+    /// So many of the same.
+    pub(crate) fn record_many(&mut self, latency: Duration, count: u64) {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(MAX_US);
+        self.0.saturating_record_n(us.clamp(1, MAX_US), count);
+    }
+
     /// Those of another as well.
     pub(crate) fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all have the same bounds");

@@ -173,6 +173,7 @@ fn benchmarks_say_what_and_how_they_measured() {
     assert_eq!(open["conditions"]["ack"], "disk");
     let latency = |name: &str| open["latency"][name].as_u64().unwrap();
     assert!(latency("p50_us") > 0 && latency("p50_us") <= latency("max_us"));
+    assert!(open["sent_late"]["p99_us"].is_u64(), "{open}");
     let closed = bed.run(&[&produce[..], &["--producers", "3"]].concat());
     assert_exit(&closed, 0);
     let text = stdout(&closed);

@@ -37,7 +37,6 @@ fn what_is_not_there_yet_says_so_in_one_sentence() {
         &["cluster", "promote", "g1", "--unclean"],
         &["cluster", "adopt-store"],
         &["explain", "t", "s"],
-        &["bench", "end-to-end", "t", "--rate", "5"],
         &["bench", "failover"],
         &["demo", "regions"],
         &["topic", "grow", "t", "--partitions", "8"],
