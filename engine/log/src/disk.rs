@@ -19,8 +19,9 @@ pub trait Disk: Clone + Debug + Send + 'static {
     /// Whatever the disk answers.
     fn create_dir(&self, path: &str) -> io::Result<()>;
 
-    /// Makes a file of `bytes` zeros that are written, not a hole, and synced. A file that has
-    /// the name already is replaced. The entry in its directory is not made durable.
+    /// Makes a file of `bytes` zeros that are written, not a hole. A file that has the name already
+    /// is replaced. Neither the zeros nor the entry in its directory are made durable: whoever makes
+    /// it writes its headers first, so that one sync does for both.
     ///
     /// # Errors
     /// `StorageFull` when less than `reserve` would be left free, and whatever the disk answers;

@@ -69,7 +69,6 @@ impl OsDisk {
             file.write_all(&zeros[..piece])?;
             left -= piece as u64;
         }
-        file.sync_all()?;
         Ok(file)
     }
 }

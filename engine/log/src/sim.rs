@@ -288,17 +288,16 @@ impl Disk for SimDisk {
             state.check_room(bytes, reserve)?;
             state.reserve(bytes)?;
             let inode = state.create(path)?;
-            let file = Inode {
+            let mut file = Inode {
                 live: vec![0; length],
                 resized: true,
                 ..Inode::default()
             };
+            file.touch(0, length);
             state.image.inodes.insert(inode, file);
             inode
         };
-        let file = self.file(path, inode);
-        file.sync_data()?;
-        Ok(file)
+        Ok(self.file(path, inode))
     }
 
     fn open(&self, path: &str) -> io::Result<SimFile> {

@@ -6,6 +6,7 @@ fn disk() -> (SimDisk, SimFile) {
     let file = disk
         .create_zeroed("a/b/file", 3 * PAGE_BYTES as u64, Reserve::Whole)
         .unwrap();
+    file.sync_data().unwrap();
     (disk, file)
 }
 
