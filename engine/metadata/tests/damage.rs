@@ -1,8 +1,8 @@
 //! Goal: whatever bit of a store's files turns over, the store either holds what it held or does
 //! not open and says why. No value is another one, none is gone, and nothing panics.
 //!
-//! Method: every bit of what the database writes in place, and random ones of its pages and of the
-//! file beside it, in copies of a store that was closed, and of one that was not.
+//! Method: a bit of each byte of what the database writes in place, and random ones of its pages and
+//! of the file beside it, in copies of a store that was closed, and of one that was not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 /// What the database writes in place: its header, with both of its commit slots.
 const HEADER_BYTES: usize = 320;
 /// Random bits that are flipped elsewhere.
-const RANDOM_FLIPS: usize = 1_500;
+const RANDOM_FLIPS: usize = 120;
 
 type Content = Vec<(String, Versioned)>;
 
@@ -73,9 +73,12 @@ async fn a_flipped_bit_is_refused_or_harmless() {
             Ok(content.clone())
         );
         let mut refused = 0;
-        for number in 0..HEADER_BYTES * 8 + RANDOM_FLIPS {
-            let (name, at) = match number.checked_sub(HEADER_BYTES * 8) {
-                None => ("metadata.redb", Some(number)),
+        for number in 0..HEADER_BYTES + RANDOM_FLIPS {
+            let (name, at) = match number.checked_sub(HEADER_BYTES) {
+                None => (
+                    "metadata.redb",
+                    Some(number * 8 + random.random_range(0..8)),
+                ),
                 Some(number) if number % 10 == 0 => ("metadata.epoch", None),
                 Some(_) => ("metadata.redb", None),
             };
@@ -102,7 +105,7 @@ async fn a_flipped_bit_is_refused_or_harmless() {
             }
         }
         println!("closed: {closed}: {refused} flipped bits were refused");
-        assert!(refused > 100, "{refused}");
+        assert!(refused > 20, "{refused}");
     }
 }
 

@@ -117,7 +117,7 @@ async fn produce(broker: &Broker) {
         let producer = builder.build().await.unwrap();
         for number in 0..messages {
             let value = message::value(&producer.name(), number);
-            let _ = producer.send(&value).await.unwrap();
+            drop(producer.send(&value).await.unwrap());
         }
         producer.close().await.unwrap();
     }

@@ -109,8 +109,14 @@ impl Ledger {
         topic: &'static str,
         level: Level,
         number: usize,
+        round: usize,
     ) -> Produced {
-        let name = format!("{topic}-{number}");
+        // A loss of power may take a name and leave some of its messages, at `memory`: there, each
+        // round has producers of its own.
+        let name = match level {
+            Level::Disk => format!("{topic}-{number}"),
+            Level::Memory => format!("{topic}-{number}-{round}"),
+        };
         self.producers.remove(&name).unwrap_or(Produced {
             topic,
             name,
@@ -149,7 +155,7 @@ impl Ledger {
             let lost = self.check_stored(topic, &stored);
             let left = self.check_subscription(broker, topic, level, &stored);
             println!(
-                "{topic}: {} stored, {lost} acknowledged and lost, {left} left to consume",
+                "{topic}: {} stored, {lost} acknowledged and lost so far, {left} left to consume",
                 stored.len()
             );
         }
