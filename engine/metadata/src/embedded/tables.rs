@@ -1,6 +1,8 @@
 //! The tables of the database and the transactions on them.
 
 use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,6 +47,20 @@ pub(super) fn open_file(file: &Path, health: &Arc<Health>) -> Result<Database, r
     Ok(Builder::new()
         .set_cache_size(CACHE_BYTES)
         .create_with_backend(backend)?)
+}
+
+/// Where the database's header has its flags, and the flag that says that it was not closed.
+const FLAGS_AT: u64 = 9;
+const NOT_CLOSED: u8 = 2;
+
+/// Has the next opening take the database for one that was not closed: it then compares checksums
+/// before it believes anything, and makes its account of the pages anew. The one that it keeps when
+/// it is closed is believed unseen, and a rotten one would make it panic.
+pub(super) fn distrust(file: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(file)?;
+    let mut flags = [0];
+    file.read_exact_at(&mut flags, FLAGS_AT)?;
+    file.write_all_at(&[flags[0] | NOT_CLOSED], FLAGS_AT)
 }
 
 /// Reads all of it and compares every checksum, which opening it does not.
