@@ -214,15 +214,20 @@ impl<D: Disk> Partition<D> {
         result: std::io::Result<()>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        let failed = result.is_err();
-        if let Err(error) = &result {
-            let partition = self.spec.id;
-            tracing::error!(%partition, ?kind, %error, "a sync failed; the partition is fenced");
-        }
+        let failed = self.has_failed(kind, &result);
         self.store.log_mut(kind).finish_checkpoint(ticket, result);
         if failed {
             self.fail(fx);
         }
+    }
+
+    /// Whether a sync has failed, which is written down.
+    fn has_failed(&self, kind: LogKind, result: &std::io::Result<()>) -> bool {
+        if let Err(error) = result {
+            let partition = self.spec.id;
+            tracing::error!(%partition, ?kind, %error, "a sync failed; the partition is fenced");
+        }
+        result.is_err()
     }
 
     /// A sync has ended.
@@ -233,11 +238,7 @@ impl<D: Disk> Partition<D> {
         result: std::io::Result<()>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        let failed = result.is_err();
-        if let Err(error) = &result {
-            let partition = self.spec.id;
-            tracing::error!(%partition, ?kind, %error, "a sync failed; the partition is fenced");
-        }
+        let failed = self.has_failed(kind, &result);
         self.store.log_mut(kind).finish_sync(ticket, result);
         if failed {
             self.fail(fx);

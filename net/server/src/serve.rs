@@ -366,8 +366,8 @@ fn replay_journals(path: &Path) -> Result<Vec<String>, ServeError> {
     let mut found = Vec::new();
     if report.lost_rounds > 0 {
         found.push(format!(
-            "{} rounds of the journals are damaged; where the segments lack what they held, the \
-             partition says so",
+            "{} rounds of the journals cannot be read though they had been durable; where the \
+             segments lack what they held, the partition says so",
             report.lost_rounds
         ));
     }
