@@ -156,7 +156,7 @@ pub struct JournalMark {
 
 impl<D: Disk> Journal<D> {
     /// The journal of core number `core`, without any file yet. What earlier journals held must
-    /// have been replayed: see [`replay`]. `secret` is a random number, and tells this life of the
+    /// have been replayed: see [`replay()`]. `secret` is a random number, and tells this life of the
     /// journal from all others.
     #[must_use]
     pub fn new(disk: D, core: u32, secret: u64, sizes: JournalSizes) -> Self {
