@@ -98,14 +98,18 @@ impl Broker {
         if self.waiting == Waiting::Spinning {
             command.args(["--spin-us", "100"]);
         }
-        // The broker warns of what a person would want to know; here only failures matter.
-        command.env("RUST_LOG", "error");
-        let (server, line) = Server::start_until_line(
-            "the broker",
-            &mut command,
-            &self.program.processors,
-            Place::All,
-        )?;
+        // What it says is looked at only when it does not begin.
+        let said = self.files.path().join("stderr");
+        let file = fs::File::create(&said).map_err(Failure::io(said.display()))?;
+        command.stderr(file);
+        let processors = &self.program.processors;
+        let (server, line) =
+            Server::start_until_line("the broker", &mut command, processors, Place::All).map_err(
+                |failure| {
+                    let said = fs::read_to_string(&said).unwrap_or_default();
+                    Failure::new(format!("{failure}; it said: {}", said.trim()))
+                },
+            )?;
         let word = |name| word_in(&line, name);
         let (Some(address), Some(admin)) = (word("listen="), word("admin=")) else {
             return Err(Failure::new(format!("not a ready line: {line:?}")));
@@ -168,7 +172,7 @@ impl Broker {
         let mut command = self.program.command();
         command
             .args(line.split_whitespace())
-            .args(["--json", "--server"]);
+            .args(["--json", "--timeout", "600", "--server"]);
         command.arg(format!("hulse://{}", self.address));
         command
             .stdin(Stdio::null())

@@ -4,8 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use crate::broker::{Broker, Program};
+use crate::broker::{Broker, Program, Waiting};
 use crate::failure::Failure;
+
+/// Both ways to wait, what is added to a row's name for each, and whether the target holds for it:
+/// it does for the one that spins.
+pub(crate) const WAYS: [(Waiting, &str, bool); 2] = [
+    (Waiting::Spinning, "", true),
+    (Waiting::Sleeping, "-sleeping", false),
+];
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod failure;
 mod http;
 mod lab;
 mod limits;
+mod open_files;
 mod peers;
 mod process;
 mod processors;
@@ -105,6 +106,9 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let pieces = rows::select(&arguments.rows)?;
     if arguments.install_peers {
         peers::install::install()?;
+    }
+    if let Some(refused) = open_files::raise(arguments.partitions) {
+        eprintln!("laboratory: {refused}");
     }
     let lab = lab(arguments)?;
     let (run, failed) = measure(&lab, &pieces)?;

@@ -52,7 +52,7 @@ impl Server {
         match lines.recv_timeout(PATIENCE) {
             Ok(line) => Ok((server, line)),
             Err(_) => Err(Failure::new(format!(
-                "{name} did not begin within {} s; what it said is above",
+                "{name} did not begin, not within {} s",
                 PATIENCE.as_secs()
             ))),
         }

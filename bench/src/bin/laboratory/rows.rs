@@ -1,10 +1,11 @@
 //! What there is to measure.
 
+pub(crate) mod beside_iggy;
+pub(crate) mod beside_others;
 pub(crate) mod curves;
 pub(crate) mod ingest;
 pub(crate) mod latency;
 pub(crate) mod partitions;
-pub(crate) mod peer_rows;
 
 use crate::failure::Failure;
 use crate::lab::Lab;
@@ -74,32 +75,32 @@ pub(crate) const PIECES: &[Piece] = &[
     rows(
         "reading",
         "reading from the start, warm, against Iggy (scaled)",
-        peer_rows::reading,
+        beside_iggy::reading,
     ),
     rows(
         "iggy-batched",
         "batches of 1,000 against Iggy (scaled)",
-        peer_rows::batched,
+        beside_iggy::batched,
     ),
     rows(
         "iggy-mixed",
         "producing and consuming together against Iggy (scaled)",
-        peer_rows::mixed,
+        beside_iggy::mixed,
     ),
     rows(
         "iggy-sustained",
         "16 GB against Iggy (scaled)",
-        peer_rows::sustained,
+        beside_iggy::sustained,
     ),
     rows(
         "redis",
         "unbatched publishes against Redis, in turn",
-        peer_rows::redis,
+        beside_others::redis,
     ),
     rows(
         "nats",
         "unbatched publishes against NATS, in turn",
-        peer_rows::nats,
+        beside_others::nats,
     ),
     Piece {
         name: "curves-load",

@@ -38,7 +38,7 @@ fn apt(words: &[&str]) -> Result<(), Failure> {
     )))
 }
 
-/// The first line that a program says of its version.
+/// The version of a program, without the letters around it.
 ///
 /// # Errors
 /// When there is no such program.
@@ -54,7 +54,35 @@ pub(crate) fn version(program: &str) -> Result<String, Failure> {
                 PACKAGES.join(", ")
             ))
         })?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = said.lines().next().unwrap_or_default();
-    Ok(line.trim().to_owned())
+    Ok(version_in(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The first word that has a number with a point in it, from that number on.
+fn version_in(said: &str) -> String {
+    let number = |word: &str| {
+        let at = word.find(|letter: char| letter.is_ascii_digit())?;
+        word[at..].contains('.').then(|| word[at..].to_owned())
+    };
+    let found = said.split_whitespace().find_map(number);
+    found.unwrap_or_else(|| "of an unknown version".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (said, version) in [
+            (
+                "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0",
+                "7.0.15",
+            ),
+            ("redis-benchmark 7.0.15\n", "7.0.15"),
+            ("nats-server: v2.9.10\n", "2.9.10"),
+            ("", "of an unknown version"),
+        ] {
+            assert_eq!(version_in(said), version);
+        }
+    }
 }

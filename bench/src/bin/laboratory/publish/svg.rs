@@ -10,6 +10,8 @@ const LEFT: f64 = 90.0;
 const RIGHT: f64 = 130.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 70.0;
+/// How far apart the names of two lines are at least, so that both can be read.
+const LABEL: f64 = 14.0;
 
 /// A colour and a dash pattern for each line, so that they are told apart without colours too.
 const STYLES: [(&str, &str); 6] = [
@@ -58,6 +60,7 @@ pub(crate) fn svg(curve: &Curve) -> String {
     );
     picture.text((middle, SIZE.1 - 10.0), "middle", 11, &curve.note);
     picture.text((8.0, TOP - 10.0), "start", 13, &curve.y.label);
+    let mut labels = Vec::new();
     for (line, (colour, dash)) in curve.lines.iter().zip(STYLES.iter().cycle()) {
         let places: Vec<(f64, f64)> = line
             .points
@@ -67,8 +70,15 @@ pub(crate) fn svg(curve: &Curve) -> String {
             .collect();
         picture.line(&places, colour, dash);
         if let Some(last) = places.last() {
-            picture.coloured((last.0 + 8.0, last.1 + 4.0), colour, &line.name);
+            labels.push(((last.0 + 8.0, last.1 + 4.0), *colour, line.name.as_str()));
         }
+    }
+    labels.sort_by(|one, other| one.0.1.total_cmp(&other.0.1));
+    let mut free = 0.0_f64;
+    for ((x, y), colour, name) in labels {
+        let y = y.max(free);
+        picture.coloured((x, y), colour, name);
+        free = y + LABEL;
     }
     picture.0.push_str("</svg>\n");
     picture.0
@@ -285,6 +295,24 @@ mod tests {
         let line = "points=\"90.0,330.0 340.0,187.0 590.0,44.0\"";
         assert!(picture.contains(line), "{picture}");
         assert!(picture.contains(">1,000</text>"), "{picture}");
+    }
+
+    #[test]
+    fn names_of_lines_that_end_together_stand_below_each_other() {
+        let mut curve = curve(vec![(0.0, 0.0), (10.0, 60.0)], false);
+        curve.lines.push(Line {
+            name: "p50".into(),
+            points: vec![(0.0, 0.0), (10.0, 59.0)],
+        });
+        let picture = svg(&curve);
+        assert!(
+            picture.contains("y=\"48.0\" font-size=\"12\" fill=\"#2166ac\">p99<"),
+            "{picture}"
+        );
+        assert!(
+            picture.contains("y=\"62.0\" font-size=\"12\" fill=\"#b2182b\">p50<"),
+            "{picture}"
+        );
     }
 
     #[test]

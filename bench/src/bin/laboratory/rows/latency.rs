@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::broker::{Broker, Waiting};
 use crate::failure::Failure;
-use crate::lab::{EndToEnd, Lab, Produced};
+use crate::lab::{EndToEnd, Lab, Produced, WAYS};
 use crate::limits::disk::Disk;
 use crate::limits::{p99_us, ping_pong};
 use crate::result::{Row, Side};
@@ -14,12 +14,6 @@ use crate::target::{Target, median};
 const FILE_BYTES: u64 = 256 << 20;
 /// The smallest piece that is synced: a page.
 const PIECE_BYTES_MIN: u64 = 4096;
-
-/// Both ways to wait: the target holds for the one that spins.
-const WAYS: [(Waiting, &str, bool); 2] = [
-    (Waiting::Spinning, "", true),
-    (Waiting::Sleeping, "-sleeping", false),
-];
 
 /// The rate that is a tenth of the peak, and the words of the load at it.
 fn tenth(
