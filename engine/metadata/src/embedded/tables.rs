@@ -49,18 +49,60 @@ pub(super) fn open_file(file: &Path, health: &Arc<Health>) -> Result<Database, r
         .create_with_backend(backend)?)
 }
 
-/// Where the database's header has its flags, and the flag that says that it was not closed.
-const FLAGS_AT: u64 = 9;
+/// How the database's file begins: what it is, its flags, and how its pages are laid out, by five
+/// numbers of four bytes. Its own documentation of the format has them.
+const HEADER_BYTES: usize = 32;
+const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+const FLAGS_AT: usize = 9;
+const LAYOUT_AT: usize = 12;
+/// The flag that says that it was not closed.
 const NOT_CLOSED: u8 = 2;
 
 /// Has the next opening take the database for one that was not closed: it then compares checksums
 /// before it believes anything, and makes its account of the pages anew. The one that it keeps when
 /// it is closed is believed unseen, and a rotten one would make it panic.
+///
+/// # Errors
+/// When the file cannot be read or written, and `InvalidData` when it was closed and is shorter than
+/// it was then: a part of it is missing, and the new account would be one of what is left. A file
+/// that is no database is left as it is, for the opening to refuse.
 pub(super) fn distrust(file: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(file)?;
-    let mut flags = [0];
-    file.read_exact_at(&mut flags, FLAGS_AT)?;
-    file.write_all_at(&[flags[0] | NOT_CLOSED], FLAGS_AT)
+    let length = file.metadata()?.len();
+    let mut header = [0; HEADER_BYTES];
+    if length < HEADER_BYTES as u64 {
+        return Ok(());
+    }
+    file.read_exact_at(&mut header, 0)?;
+    if !header.starts_with(MAGIC) {
+        return Ok(());
+    }
+    if header[FLAGS_AT] & NOT_CLOSED != 0 {
+        return Ok(());
+    }
+    let made = closed_length(&header);
+    if length < made {
+        let text = format!(
+            "metadata.redb is {length} bytes long and was {made} when it was closed: a part of it \
+             is missing"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    file.write_all_at(&[header[FLAGS_AT] | NOT_CLOSED], FLAGS_AT as u64)
+}
+
+/// How long a database with this header is.
+fn closed_length(header: &[u8; HEADER_BYTES]) -> u64 {
+    let number = |index: usize| {
+        let bytes = header[LAYOUT_AT + index * 4..].first_chunk();
+        u64::from(u32::from_le_bytes(*bytes.expect("the header has five")))
+    };
+    let [page, header_pages, region_pages, regions, last] = [0, 1, 2, 3, 4].map(number);
+    // A page for the header, the full regions, and what there is of one more; each with pages of
+    // its own. Rotten numbers may be large.
+    let full = regions.saturating_mul(header_pages + region_pages);
+    let last = if last > 0 { header_pages + last } else { 0 };
+    page.saturating_mul(1 + full.saturating_add(last).min(u64::MAX - 1))
 }
 
 /// Reads all of it and compares every checksum, which opening it does not.
