@@ -51,7 +51,7 @@ pub(crate) fn check(broker: &mut Broker, scene: &Scene, flip: &Flip) -> bool {
                     "{topic}: {refused:?} are refused"
                 );
                 quiet &= refused.is_empty();
-                let torn = report(&reports, topic, "the log ended in a write that was cut off");
+                let torn = report(&reports, topic, "the log was not whole at its end");
                 let torn = torn && hurt == Some(topic) && scene.end == End::Killed;
                 compare(topic, expected, &got, &refused, torn);
                 list_matches(broker, topic, &refused);

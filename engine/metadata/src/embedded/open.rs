@@ -37,9 +37,8 @@ pub(super) fn open(
     if !file.try_exists().map_err(io_error)? {
         create(dir, StoreId(ids.random()))?;
     }
-    tables::distrust(&file).map_err(io_error)?;
-    let mut database = tables::open_file(&file, &health).map_err(|error| refuse(dir, error))?;
-    tables::check(&mut database).map_err(|error| refuse(dir, error))?;
+    tables::check_length(&file).map_err(io_error)?;
+    let database = tables::open_file(&file, &health).map_err(|error| refuse(dir, error))?;
     let found = tables::facts(&database).map_err(|error| refuse(dir, error))?;
     let facts = found.ok_or_else(|| {
         let reason = "metadata.redb holds something else";

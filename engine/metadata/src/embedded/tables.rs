@@ -35,7 +35,9 @@ pub(super) struct Facts {
     pub(super) epoch: u64,
 }
 
-/// Opens the database in `file`, repairing what a crash left.
+/// Opens the database in `file`, repairing what a crash left. All of it is read and every checksum
+/// compared, and its account of the pages is made anew: what it wrote when it was closed would
+/// otherwise be believed unseen, and a rotten account makes it panic.
 pub(super) fn open_file(file: &Path, health: &Arc<Health>) -> Result<Database, redb::Error> {
     let opened = OpenOptions::new()
         .read(true)
@@ -46,6 +48,7 @@ pub(super) fn open_file(file: &Path, health: &Arc<Health>) -> Result<Database, r
     let backend = ReservingFile::new(opened, Arc::clone(health))?;
     Ok(Builder::new()
         .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true)
         .create_with_backend(backend)?)
 }
 
@@ -58,26 +61,21 @@ const LAYOUT_AT: usize = 12;
 /// The flag that says that it was not closed.
 const NOT_CLOSED: u8 = 2;
 
-/// Has the next opening take the database for one that was not closed: it then compares checksums
-/// before it believes anything, and makes its account of the pages anew. The one that it keeps when
-/// it is closed is believed unseen, and a rotten one would make it panic.
+/// Refuses a file that was closed and is shorter than it was then: a part of it is missing, and the
+/// database would make its account of what is left, or panic over it.
 ///
 /// # Errors
-/// When the file cannot be read or written, and `InvalidData` when it was closed and is shorter than
-/// it was then: a part of it is missing, and the new account would be one of what is left. A file
-/// that is no database is left as it is, for the opening to refuse.
-pub(super) fn distrust(file: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).open(file)?;
+/// When the file cannot be read, and `InvalidData` when a part of it is missing. A file that is no
+/// database passes, for the opening to refuse.
+pub(super) fn check_length(file: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).open(file)?;
     let length = file.metadata()?.len();
     let mut header = [0; HEADER_BYTES];
     if length < HEADER_BYTES as u64 {
         return Ok(());
     }
     file.read_exact_at(&mut header, 0)?;
-    if !header.starts_with(MAGIC) {
-        return Ok(());
-    }
-    if header[FLAGS_AT] & NOT_CLOSED != 0 {
+    if !header.starts_with(MAGIC) || header[FLAGS_AT] & NOT_CLOSED != 0 {
         return Ok(());
     }
     let made = closed_length(&header);
@@ -88,7 +86,7 @@ pub(super) fn distrust(file: &Path) -> io::Result<()> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    file.write_all_at(&[header[FLAGS_AT] | NOT_CLOSED], FLAGS_AT as u64)
+    Ok(())
 }
 
 /// How long a database with this header is.
@@ -103,15 +101,6 @@ fn closed_length(header: &[u8; HEADER_BYTES]) -> u64 {
     let full = regions.saturating_mul(header_pages + region_pages);
     let last = if last > 0 { header_pages + last } else { 0 };
     page.saturating_mul(1 + full.saturating_add(last).min(u64::MAX - 1))
-}
-
-/// Reads all of it and compares every checksum, which opening it does not.
-pub(super) fn check(database: &mut Database) -> Result<(), redb::Error> {
-    let clean = database.check_integrity()?;
-    if !clean {
-        tracing::warn!("the metadata store's own account of its pages was wrong and is mended");
-    }
-    Ok(())
 }
 
 /// A change that is durable, all of it or nothing, when it is committed. The commit that is there
