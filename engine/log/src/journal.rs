@@ -367,12 +367,6 @@ impl<D: Disk> Journal<D> {
         self.failed.as_deref()
     }
 
-    /// Length of its files, in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes + BLOCK_BYTES).sum()
-    }
-
     /// Removes its files: everything that they hold is durable in the segments. Should it fail,
     /// the next start replays them, which changes nothing.
     ///

@@ -483,12 +483,6 @@ impl<D: Disk> Log<D> {
         self.progress.in_flight.is_some()
     }
 
-    /// Whether a checkpoint is in flight.
-    #[must_use]
-    pub const fn checkpointing(&self) -> bool {
-        self.progress.checkpoint.is_some()
-    }
-
     /// The terms of which the log holds entries, each with its first offset, in rising order.
     #[must_use]
     pub fn terms(&self) -> &[(Term, Offset)] {
