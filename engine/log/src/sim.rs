@@ -57,6 +57,8 @@ struct State {
     faults: Vec<Fault>,
     /// Bytes that files may still grow by.
     free_bytes: Option<u64>,
+    /// A small file that cannot be read.
+    unreadable: Option<String>,
 }
 
 impl State {
@@ -172,6 +174,12 @@ impl SimDisk {
     /// Lets the next operation of a kind fail.
     pub fn inject(&self, fault: Fault) {
         self.state().faults.push(fault);
+    }
+
+    /// Lets every reading of this small file fail from now on, as a bad block under it would; or of
+    /// none.
+    pub fn fail_reads_of(&self, path: Option<&str>) {
+        self.state().unreadable = path.map(str::to_owned);
     }
 
     /// Lets files grow by so many bytes from now on, and no further.
@@ -370,6 +378,9 @@ impl Disk for SimDisk {
 
     fn read_all(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut state = self.state();
+        if state.unreadable.as_deref() == Some(path) {
+            return Err(io::Error::other("injected: the file cannot be read"));
+        }
         let inode = state.inode(path)?;
         Ok(state.image.inodes[&inode].live.clone())
     }

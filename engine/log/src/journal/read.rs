@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use hulse_model::PartitionId;
-
 use crate::disk::{Disk, DiskFile};
 use crate::journal::format::{
     BLOCK_BYTES, Chunk, FILE_HEADER_BYTES, FileHeader, RoundHead, body_crc, decode_file_header,
     decode_round,
 };
 use crate::journal::{JOURNALS_DIR, is_journal};
-use crate::segment::LogKind;
 use crate::store::partition_dir;
 
 /// Why a journal cannot be read.
@@ -190,9 +187,4 @@ fn judge<F: DiskFile>(mut rounds: Vec<FoundRound<F::Slice>>, found: &mut Journal
         }
     }
     found.lost_rounds += synced.saturating_sub(expected);
-}
-
-/// Which log a chunk is of.
-pub(super) fn log_of(chunk: &Chunk) -> (PartitionId, LogKind) {
-    (chunk.partition, chunk.kind)
 }

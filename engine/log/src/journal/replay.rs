@@ -7,7 +7,7 @@ use hulse_model::PartitionId;
 
 use crate::disk::{Disk, DiskFile, remove_if_there};
 use crate::journal::format::Chunk;
-use crate::journal::read::{Journals, ReadError, log_of, read_journals, segment_path};
+use crate::journal::read::{Journals, ReadError, read_journals, segment_path};
 use crate::journal::{JOURNAL_VERSION, JOURNALS_DIR};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::recovery::OpenError;
@@ -118,54 +118,81 @@ pub(super) fn by_segment<F: DiskFile>(
     segments
 }
 
-/// The manifests of the partitions that were met last.
+/// The manifest of the partition that was met last.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
-    known: Option<(PartitionId, Option<Manifest>)>,
+    known: Option<(PartitionId, Found)>,
+}
+
+/// What stands where a partition's manifest should.
+#[derive(Debug)]
+enum Found {
+    Manifest(Manifest),
+    /// The partition was deleted.
+    Nothing,
+    /// It says nothing any more.
+    Rotten,
 }
 
 impl Manifests {
     /// Whether the chunk is of this life of its log: a truncation, or a change of the partition's
-    /// home, makes all older ones void.
-    pub(super) fn hold<D: Disk>(&mut self, disk: &D, chunk: &Chunk) -> bool {
+    /// home, makes all older ones void. With a rotten manifest nobody can tell; the partition is
+    /// refused until its manifest is put back, and must not lack then what it had acknowledged.
+    ///
+    /// # Errors
+    /// When the disk fails: what is not known must not be taken for void.
+    pub(super) fn hold<D: Disk>(&mut self, disk: &D, chunk: &Chunk) -> Result<bool, ReplayError> {
         let known = self.known.take().filter(|(of, _)| *of == chunk.partition);
-        let (partition, manifest) = known.unwrap_or_else(|| {
-            // A partition that is gone was deleted, and one whose manifest is rotten is refused
-            // when it is opened.
-            let dir = partition_dir(chunk.partition);
-            (chunk.partition, read_manifest(disk, &dir).ok())
-        });
-        let holds = manifest.as_ref().is_some_and(|manifest| {
-            let (_, kind) = log_of(chunk);
-            manifest.mark(kind).generation == chunk.generation
-                && manifest.home_generation == chunk.home_generation
-        });
-        self.known = Some((partition, manifest));
-        holds
+        let found = match known {
+            Some((_, found)) => found,
+            None => match read_manifest(disk, &partition_dir(chunk.partition)) {
+                Ok(manifest) => Found::Manifest(manifest),
+                Err(OpenError::NotFound { .. }) => Found::Nothing,
+                Err(OpenError::Io { path, source }) => {
+                    return Err(ReplayError::Io { path, source });
+                }
+                Err(_) => Found::Rotten,
+            },
+        };
+        let holds = match &found {
+            Found::Manifest(manifest) => {
+                manifest.mark(chunk.kind).generation == chunk.generation
+                    && manifest.home_generation == chunk.home_generation
+            }
+            Found::Nothing => false,
+            Found::Rotten => true,
+        };
+        self.known = Some((chunk.partition, found));
+        Ok(holds)
     }
 }
 
-/// Whether a file is the segment that a chunk belongs to, and has room for it.
+/// Whether a file is the segment that a chunk belongs to, and has room for it. Without a valid copy
+/// of its header its name is believed: the partition is refused or its entries are reported when it
+/// is opened, and what the chunk holds must be there for whoever mends it.
 pub(super) fn takes<F: DiskFile>(file: &F, chunk: &Chunk) -> io::Result<bool> {
     let length = file.len()?;
-    let copy_at = length.saturating_sub(SEGMENT_HEADER_BYTES as u64);
+    let header_bytes = SEGMENT_HEADER_BYTES as u64;
+    let (from, to) = (
+        u64::from(chunk.position),
+        u64::from(chunk.position) + u64::from(chunk.bytes),
+    );
+    let Some(copy_at) = length.checked_sub(header_bytes) else {
+        return Ok(false);
+    };
+    if from < header_bytes || to > copy_at {
+        return Ok(false);
+    }
     for at in [0, copy_at] {
-        if length < SEGMENT_HEADER_BYTES as u64 {
-            break;
-        }
         let header = file.slice(at, SEGMENT_HEADER_BYTES)?;
         if let Ok(header) = SegmentHeader::decode(header.as_ref()) {
-            let end = u64::from(chunk.position) + u64::from(chunk.bytes);
             return Ok(header.partition == chunk.partition
                 && header.kind == chunk.kind
                 && header.base == chunk.base
-                && u64::from(chunk.position) >= SEGMENT_HEADER_BYTES as u64
-                && header.layout.capacity == length
-                && end <= header.layout.data_end());
+                && to <= header.layout.data_end());
         }
     }
-    // Its partition is refused, or its entries are reported, when it is opened.
-    Ok(false)
+    Ok(true)
 }
 
 fn replay_segment<D: Disk>(
@@ -187,7 +214,7 @@ fn replay_segment<D: Disk>(
     };
     let mut written = 0;
     for (chunk, bytes) in chunks {
-        if manifests.hold(disk, chunk) && takes(&file, chunk).map_err(failed)? {
+        if manifests.hold(disk, chunk)? && takes(&file, chunk).map_err(failed)? {
             file.write_at(bytes, u64::from(chunk.position))
                 .map_err(failed)?;
             written += bytes.len() as u64;
@@ -204,7 +231,7 @@ fn replay_segment<D: Disk>(
 /// Notes that a log had been durable to the end of a chunk that is lost, so that its recovery
 /// finds damage where the entries are lost in the segment too, and not a torn tail.
 fn mark_durable<D: Disk>(disk: &D, chunk: &Chunk) -> Result<(), ReplayError> {
-    if !Manifests::default().hold(disk, chunk) {
+    if !Manifests::default().hold(disk, chunk)? {
         return Ok(());
     }
     let dir = partition_dir(chunk.partition);
@@ -212,6 +239,7 @@ fn mark_durable<D: Disk>(disk: &D, chunk: &Chunk) -> Result<(), ReplayError> {
     let content = match read_manifest(disk, &dir) {
         Ok(content) => content,
         Err(OpenError::Io { path, source }) => return Err(ReplayError::Io { path, source }),
+        // There is nothing left to note it in, and the partition is refused.
         Err(_) => return Ok(()),
     };
     ManifestFile::new(disk.clone(), dir, content)

@@ -40,7 +40,7 @@ impl<D: Disk> ReplayedDisk<D> {
             };
             let mut these = Patches::new();
             for (chunk, bytes) in chunks {
-                if manifests.hold(&disk, &chunk) && takes(&file, &chunk).map_err(failed)? {
+                if manifests.hold(&disk, &chunk)? && takes(&file, &chunk).map_err(failed)? {
                     these.push((u64::from(chunk.position), bytes.to_vec()));
                 }
             }

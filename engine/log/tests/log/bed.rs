@@ -145,3 +145,18 @@ pub(crate) fn seeds(count: u64) -> Vec<u64> {
 pub(crate) fn announce(seed: u64) {
     println!("HULSE_SEED={seed}");
 }
+
+/// The disk has stopped, and with it the life that a test scripts.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+/// Any failure ends a scripted life: nothing else than the stop of the disk makes one.
+pub(crate) trait OrStop<T> {
+    fn or_stop(self) -> Result<T, Stopped>;
+}
+
+impl<T, E> OrStop<T> for Result<T, E> {
+    fn or_stop(self) -> Result<T, Stopped> {
+        self.map_err(|_| Stopped)
+    }
+}

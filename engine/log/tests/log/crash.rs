@@ -7,7 +7,9 @@ use hulse_log::sim::{Keep, SimDisk, SimRng};
 use hulse_log::{Disk, PartitionStore, Removal, Retention};
 use hulse_model::{Offset, Term};
 
-use crate::bed::{PARTITION, announce, append, draft, open, payload, read_all, seeds, topic};
+use crate::bed::{
+    OrStop, PARTITION, Stopped, announce, append, draft, open, payload, read_all, seeds, topic,
+};
 
 /// What is known of the log at the moment of the crash.
 #[derive(Debug, Clone, Default)]
@@ -32,19 +34,6 @@ fn live(disk: &SimDisk) -> Known {
     // The error is the end of the disk; every other one would show as a difference afterwards.
     let _ = script(disk, &mut known);
     known
-}
-
-struct Stopped;
-
-/// Any failure ends the life: nothing else than the stop of the disk makes one.
-trait OrStop<T> {
-    fn or_stop(self) -> Result<T, Stopped>;
-}
-
-impl<T, E> OrStop<T> for Result<T, E> {
-    fn or_stop(self) -> Result<T, Stopped> {
-        self.map_err(|_| Stopped)
-    }
 }
 
 fn script(disk: &SimDisk, known: &mut Known) -> Result<(), Stopped> {

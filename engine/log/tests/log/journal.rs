@@ -10,7 +10,7 @@ use hulse_log::{
 };
 use hulse_model::{Offset, PartitionId, Term};
 
-use crate::bed::{announce, append, draft, payload, read_all, seeds, topic};
+use crate::bed::{OrStop, Stopped, announce, append, draft, payload, read_all, seeds, topic};
 
 const PARTITIONS: usize = 3;
 const SIZES: JournalSizes = JournalSizes {
@@ -30,18 +30,6 @@ struct Known {
     entries: Vec<(u64, Vec<u8>)>,
     flushed: u64,
     cutting: Option<u64>,
-}
-
-struct Stopped;
-
-trait OrStop<T> {
-    fn or_stop(self) -> Result<T, Stopped>;
-}
-
-impl<T, E> OrStop<T> for Result<T, E> {
-    fn or_stop(self) -> Result<T, Stopped> {
-        self.map_err(|_| Stopped)
-    }
 }
 
 /// One core: its journal and its partitions.
@@ -400,6 +388,57 @@ fn one_rotten_copy_of_a_journals_header_costs_nothing_and_two_are_reported() {
     both.flip_bit(&path, last + 20, 1);
     let report = replay(&both).unwrap();
     assert_eq!((report.rounds, report.lost_files), (0, vec![path]));
+}
+
+#[test]
+fn a_rotten_manifest_costs_nothing_that_was_in_the_journal() {
+    let disk = SimDisk::new();
+    let (_core, known) = one_round(&disk);
+    let crashed = disk.crashed(Keep::Nothing);
+    let path = format!("{}/MANIFEST", hulse_log::partition_dir(id(0)));
+    let whole = crashed.contents()[&path].clone();
+    crashed.flip_bit(&path, 20, 1);
+    replay(&crashed).unwrap();
+    assert!(PartitionStore::open(&crashed.fork(), id(0)).is_err());
+    // Somebody puts it back.
+    crashed.set_content(&path, &whole);
+    check(&crashed, &known);
+}
+
+#[test]
+fn rotten_headers_of_a_segment_keep_nothing_out_of_it() {
+    let disk = SimDisk::new();
+    let (_core, known) = one_round(&disk);
+    let crashed = disk.crashed(Keep::Nothing);
+    let dir = hulse_log::partition_dir(id(0));
+    let path = format!("{dir}/{}-{:020}.seg", LogKind::Entries.name(), 0);
+    let whole = crashed.contents()[&path].clone();
+    crashed.flip_bit(&path, 20, 1);
+    crashed.flip_bit(&path, whole.len() - 76, 1);
+    replay(&crashed).unwrap();
+    assert!(PartitionStore::open(&crashed.fork(), id(0)).is_err());
+    crashed.flip_bit(&path, 20, 1);
+    crashed.flip_bit(&path, whole.len() - 76, 1);
+    check(&crashed, &known);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_stops_the_replay_and_the_journal_stays() {
+    let disk = SimDisk::new();
+    let (_core, known) = one_round(&disk);
+    let crashed = disk.crashed(Keep::Nothing);
+    let journal = journal_file(&crashed);
+    let path = format!("{}/MANIFEST", hulse_log::partition_dir(id(0)));
+    crashed.fail_reads_of(Some(&path));
+    let refused = replay(&crashed);
+    assert!(
+        matches!(&refused, Err(ReplayError::Io { path: it, .. }) if *it == path),
+        "{refused:?}"
+    );
+    assert!(crashed.contents().contains_key(&journal));
+    crashed.fail_reads_of(None);
+    replay(&crashed).unwrap();
+    check(&crashed, &known);
 }
 
 #[test]
