@@ -138,74 +138,50 @@ impl Core {
                     log,
                     ticket,
                 } => self.sync(partition, log, ticket),
+                Effect::SyncJournal { ticket } => self.sync_journal(ticket),
                 Effect::Prepare {
                     partition,
                     log,
                     work,
-                } => {
-                    let core = self.clone();
-                    spawn(async move {
-                        match core.helpers.run(move || work.run()).await {
-                            Ok(prepared) => {
-                                let clock = core.clocks.now();
-                                core.with_shard(|shard, fx| {
-                                    shard.prepared(clock, partition, log, prepared, fx);
-                                });
-                            }
-                            Err(panicked) => helper_panicked(&panicked),
-                        }
-                    });
-                }
-                Effect::SyncJournal { ticket } => self.sync_journal(ticket),
-                Effect::PrepareJournal { work } => {
-                    let core = self.clone();
-                    spawn(async move {
-                        match core.helpers.run(move || work.run()).await {
-                            Ok(prepared) => {
-                                let clock = core.clocks.now();
-                                core.with_shard(|shard, _| shard.journal_prepared(clock, prepared));
-                            }
-                            Err(panicked) => helper_panicked(&panicked),
-                        }
-                    });
-                }
-                Effect::SyncInBackground { work } => {
-                    let core = self.clone();
-                    spawn(async move {
-                        match core.helpers.run(move || work.run()).await {
-                            Ok(done) => {
-                                let clock = core.clocks.now();
-                                core.with_shard(|shard, fx| {
-                                    shard.synced_in_background(clock, done, fx)
-                                });
-                            }
-                            Err(panicked) => helper_panicked(&panicked),
-                        }
-                    });
-                }
-                Effect::Remove { work, .. } => {
-                    let core = self.clone();
-                    spawn(async move {
-                        match core.helpers.run(move || work.run()).await {
-                            Ok(Ok(())) => {}
-                            Ok(Err(error)) => {
-                                tracing::warn!(%error, "an old segment was not removed");
-                            }
-                            Err(panicked) => helper_panicked(&panicked),
-                        }
-                    });
-                }
+                } => self.help(
+                    move || work.run(),
+                    move |core, prepared| {
+                        let clock = core.clocks.now();
+                        core.with_shard(|shard, fx| {
+                            shard.prepared(clock, partition, log, prepared, fx);
+                        });
+                    },
+                ),
+                Effect::PrepareJournal { work } => self.help(
+                    move || work.run(),
+                    |core, prepared| {
+                        let clock = core.clocks.now();
+                        core.with_shard(|shard, _| shard.journal_prepared(clock, prepared));
+                    },
+                ),
+                Effect::SyncInBackground { work } => self.help(
+                    move || work.run(),
+                    |core, synced| {
+                        let clock = core.clocks.now();
+                        core.with_shard(|shard, fx| shard.synced_in_background(clock, synced, fx));
+                    },
+                ),
                 Effect::MarkFlushed { partition, work } => {
-                    let core = self.clone();
-                    spawn(async move {
-                        match core.helpers.run(move || work.run()).await {
-                            Ok(result) => core.with_shard(|shard, _| {
-                                shard.marked_flushed(partition, result);
-                            }),
-                            Err(panicked) => helper_panicked(&panicked),
-                        }
-                    });
+                    self.help(
+                        move || work.run(),
+                        move |core, result| {
+                            core.with_shard(|shard, _| shard.marked_flushed(partition, result));
+                        },
+                    );
                 }
+                Effect::Remove { work, .. } => self.help(
+                    move || work.run(),
+                    |_, removed| {
+                        if let Err(error) = removed {
+                            tracing::warn!(%error, "an old segment was not removed");
+                        }
+                    },
+                ),
                 Effect::Resume { connection } => {
                     if let Some(connection) = self.connections.borrow().get(&connection) {
                         connection.to_read.notify();
@@ -257,6 +233,21 @@ impl Core {
         self.shard.borrow_mut().queued(connection.id, bytes);
         self.flush(Some(&connection));
         connection.to_read.notify();
+    }
+
+    /// Has a helper do what blocks, and then the core what follows from it.
+    fn help<R: Send + 'static>(
+        self: &Rc<Self>,
+        job: impl FnOnce() -> R + Send + 'static,
+        then: impl FnOnce(&Rc<Self>, R) + 'static,
+    ) {
+        let core = self.clone();
+        spawn(async move {
+            match core.helpers.run(job).await {
+                Ok(done) => then(&core, done),
+                Err(panicked) => helper_panicked(&panicked),
+            }
+        });
     }
 
     fn sync_journal(self: &Rc<Self>, ticket: JournalTicket<OsDisk>) {

@@ -111,14 +111,19 @@ impl Mount {
     }
 }
 
+/// Unmounts what a test has mounted, also when it has failed, and whoever still uses it.
+///
+/// # Panics
+/// When it stays mounted.
+pub(crate) fn unmount(path: &Path) {
+    let unmounted = Command::new("umount").arg("--lazy").arg(path).status();
+    if !unmounted.is_ok_and(|status| status.success()) && !thread::panicking() {
+        panic!("{} stays mounted", path.display());
+    }
+}
+
 impl Drop for Mount {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
-        if !unmounted.is_ok_and(|status| status.success()) && !std::thread::panicking() {
-            panic!("{} stays mounted", self.path().display());
-        }
+        unmount(self.path());
     }
 }

@@ -10,6 +10,8 @@ use hulse_tests::{LIMIT, wait_until};
 use rustix::fs::{Advice, fadvise};
 use tempfile::TempDir;
 
+use crate::mount::unmount;
+
 /// Number of the request `EXT4_IOC_SHUTDOWN`, which takes a pointer to 32 bits.
 const EXT4_IOC_SHUTDOWN: u32 = 0x8004_587d;
 
@@ -105,13 +107,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
-        if !unmounted.is_ok_and(|status| status.success()) && !std::thread::panicking() {
-            panic!("{} stays mounted", self.path().display());
-        }
+        unmount(&self.path());
     }
 }
 
