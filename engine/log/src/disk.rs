@@ -19,14 +19,20 @@ pub trait Disk: Clone + Debug + Send + 'static {
     /// Whatever the disk answers.
     fn create_dir(&self, path: &str) -> io::Result<()>;
 
-    /// Makes a file of `bytes` zeros that are written, not a hole. A file that has the name already
-    /// is replaced. Neither the zeros nor the entry in its directory are made durable: whoever makes
-    /// it writes its headers first, so that one sync does for both.
+    /// Makes a file of `bytes` zeros that has all of its room on the disk, never a hole. A file that
+    /// has the name already is replaced. Neither the zeros nor the entry in its directory are made
+    /// durable: whoever makes it writes its headers first, so that one sync does for both.
     ///
     /// # Errors
     /// `StorageFull` when less than `reserve` would be left free, and whatever the disk answers;
     /// no file is left behind then.
-    fn create_zeroed(&self, path: &str, bytes: u64, reserve: Reserve) -> io::Result<Self::File>;
+    fn create_zeroed(
+        &self,
+        path: &str,
+        bytes: u64,
+        fill: Fill,
+        reserve: Reserve,
+    ) -> io::Result<Self::File>;
 
     /// Opens a file that exists.
     ///
@@ -77,6 +83,17 @@ pub trait Disk: Clone + Debug + Send + 'static {
     /// # Errors
     /// Whatever the disk answers.
     fn write_new(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// How a new file gets its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// Zeros are written into all of it, which costs as much of the disk as the data will. A sync
+    /// then changes data alone, which is what a small one's time depends on.
+    Written,
+    /// The file system sets the blocks aside and remembers that they are not written. Each is
+    /// marked as written with the data's first sync, which large syncs hardly notice.
+    Allocated,
 }
 
 /// What a new segment leaves free of a file system.

@@ -38,7 +38,7 @@ mod verify;
 #[cfg(any(test, feature = "sim"))]
 mod fuzz;
 
-pub use disk::{Disk, DiskFile, Reserve};
+pub use disk::{Disk, DiskFile, Fill, Reserve};
 #[cfg(any(test, feature = "sim"))]
 pub use fuzz::fuzz_recovery;
 pub use journal::{

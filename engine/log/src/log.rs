@@ -130,6 +130,10 @@ struct Progress {
     checkpoint: Option<u64>,
     /// How many syncs, rounds and checkpoints were begun.
     syncs: u64,
+    /// How many of them were syncs of the log's own files, checkpoints aside.
+    own_syncs: u64,
+    /// Length of all records that were appended since the log was opened.
+    appended_bytes: u64,
 }
 
 /// What is to make written entries durable, with its number.
@@ -251,6 +255,8 @@ impl<D: Disk> Log<D> {
             in_flight: None,
             checkpoint: None,
             syncs: 0,
+            own_syncs: 0,
+            appended_bytes: 0,
         };
         let ready = match found.spare {
             Some(spare) => {
@@ -329,6 +335,7 @@ impl<D: Disk> Log<D> {
         self.progress.last_term = term;
         self.progress.end = offset.next();
         self.progress.unsynced_bytes += bytes;
+        self.progress.appended_bytes += bytes as u64;
         Ok(Appended {
             header,
             offset,

@@ -7,7 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::disk::{Disk, DiskFile, Reserve, SMALL_FILE_BYTES_MAX, beyond_end};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::disk::{Disk, DiskFile, Fill, Reserve, SMALL_FILE_BYTES_MAX, beyond_end};
 use crate::map::{FileMap, MapSlice};
 
 /// Zeros are written in pieces of this many bytes.
@@ -50,7 +53,7 @@ impl OsDisk {
         self.root.join(path)
     }
 
-    fn write_zeros(path: &Path, bytes: u64, reserve: Reserve) -> io::Result<File> {
+    fn make_zeros(path: &Path, bytes: u64, fill: Fill, reserve: Reserve) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let mut file = options
             .read(true)
@@ -58,6 +61,15 @@ impl OsDisk {
             .create(true)
             .truncate(true)
             .open(path)?;
+        if fill == Fill::Allocated {
+            check_room(&file, bytes, reserve)?;
+            match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, bytes)) {
+                Ok(()) => return Ok(file),
+                // Some file systems set nothing aside; there the zeros are written.
+                Err(Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let zeros = vec![0; ZEROS_BYTES];
         let mut left = bytes;
         while left > 0 {
@@ -91,9 +103,15 @@ impl Disk for OsDisk {
         Ok(())
     }
 
-    fn create_zeroed(&self, path: &str, bytes: u64, reserve: Reserve) -> io::Result<OsFile> {
+    fn create_zeroed(
+        &self,
+        path: &str,
+        bytes: u64,
+        fill: Fill,
+        reserve: Reserve,
+    ) -> io::Result<OsFile> {
         let full = self.at(path);
-        match Self::write_zeros(&full, bytes, reserve) {
+        match Self::make_zeros(&full, bytes, fill, reserve) {
             Ok(file) => OsFile::new(path, file),
             Err(error) => {
                 // The first error says more than a second one would.

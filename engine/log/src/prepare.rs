@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::{Disk, DiskFile, Reserve, remove_if_there};
+use crate::disk::{Disk, DiskFile, Fill, Reserve, remove_if_there};
 use crate::segment::{LogKind, SegmentHeader};
 
 /// A segment that a log wants made. Send it to a helper thread, run it there, and give the result
@@ -12,6 +12,7 @@ pub struct Prepare<D> {
     pub(crate) disk: D,
     pub(crate) dir: String,
     pub(crate) header: SegmentHeader,
+    pub(crate) fill: Fill,
 }
 
 /// The outcome of a [`Prepare`].
@@ -54,6 +55,12 @@ impl<D: Disk> Prepare<D> {
         self.header.layout.capacity
     }
 
+    /// How the segment gets its room.
+    #[must_use]
+    pub const fn fill(&self) -> Fill {
+        self.fill
+    }
+
     pub(crate) fn name(&self) -> String {
         self.header.kind.segment_name(self.header.base)
     }
@@ -86,7 +93,9 @@ impl<D: Disk> Prepare<D> {
             LogKind::Entries => Reserve::Whole,
             LogKind::Sibling => Reserve::Half,
         };
-        let file = self.disk.create_zeroed(new, self.bytes(), reserve)?;
+        let file = self
+            .disk
+            .create_zeroed(new, self.bytes(), self.fill, reserve)?;
         let header = self.header.encode();
         file.write_at(&header, 0)?;
         file.write_at(&header, self.header.layout.header_copy_at())?;

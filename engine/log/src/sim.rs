@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{Disk, DiskFile, Reserve, beyond_end};
+use crate::disk::{Disk, DiskFile, Fill, Reserve, beyond_end};
 
 mod image;
 mod rng;
@@ -288,7 +288,13 @@ impl Disk for SimDisk {
         }
     }
 
-    fn create_zeroed(&self, path: &str, bytes: u64, reserve: Reserve) -> io::Result<SimFile> {
+    fn create_zeroed(
+        &self,
+        path: &str,
+        bytes: u64,
+        _: Fill,
+        reserve: Reserve,
+    ) -> io::Result<SimFile> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
         let inode = {
             let mut state = self.state();

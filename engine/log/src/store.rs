@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hulse_model::limits::SEGMENT_BYTES_MIN;
 use hulse_model::{Offset, PartitionId, TopicName};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Fill};
 use crate::log::{Log, SyncError};
 use crate::manifest::{MANIFEST_NAME, Manifest, ManifestFile};
 use crate::mark::MarkFlushed;
@@ -134,6 +134,7 @@ impl<D: Disk> PartitionStore<D> {
                 disk: disk.clone(),
                 dir: dir.to_owned(),
                 header,
+                fill: Fill::Written,
             };
             prepare.run().result?;
         }

@@ -15,6 +15,7 @@ mod connection;
 mod control;
 mod core;
 mod data_dir;
+mod input;
 mod lives;
 mod messages;
 mod metrics;

@@ -9,16 +9,13 @@ use hulse_model::Status;
 use hulse_model::limits::{CONNECTION_OUTPUT_BYTES_MAX, CORE_CONNECTIONS_MAX, CORE_HANDSHAKES_MAX};
 use hulse_runtime::{ReadHalf, Stream, WriteHalf, spawn, yield_if_needed};
 use hulse_shard::{Refusal, StreamKey};
-use hulse_wire::{MAGIC, Reply, check_opening, decode_frame, decode_hello, needed};
+use hulse_wire::{MAGIC, Reply, check_opening, decode_frame, decode_hello};
 
 use crate::connection::{Connection, Phase};
 use crate::core::{Core, add};
+use crate::input::Input;
 use crate::session::{Outcome, Session};
 
-/// The read buffer of a connection that has said little.
-const BUFFER_BYTES_MIN: usize = 4 * 1024;
-/// The read buffer of a connection that says much. It grows beyond only for a larger frame.
-const BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// How long a connection that has ended may take over its last answers, in milliseconds.
 const LAST_ANSWERS_MS: u64 = 1_000;
 /// Slices that are sent with one system call.
@@ -56,7 +53,7 @@ async fn read(core: Rc<Core>, connection: Rc<Connection>, mut stream: ReadHalf) 
         match stream.read(input.room()).await {
             Ok(0) | Err(_) => break,
             Ok(count) => {
-                input.filled += count;
+                input.came(count);
                 add(&core.counters.bytes_received, count as u64);
             }
         }
@@ -79,10 +76,10 @@ async fn handle_all(
     input: &mut Input,
 ) -> bool {
     if !input.opened {
-        match check_opening(&input.bytes[..input.filled]) {
+        match check_opening(input.unhandled()) {
             Ok(true) => {
                 input.opened = true;
-                input.taken = MAGIC.len();
+                input.take(MAGIC.len());
             }
             Ok(false) => return true,
             Err(error) => {
@@ -92,7 +89,7 @@ async fn handle_all(
         }
     }
     loop {
-        let bytes = &input.bytes[input.taken..input.filled];
+        let bytes = input.unhandled();
         let decoded = match connection.phase.get() {
             Phase::Greeting => decode_hello(bytes),
             Phase::Open { .. } | Phase::Ending => decode_frame(bytes),
@@ -109,7 +106,7 @@ async fn handle_all(
         match session.take(&frame) {
             Outcome::Taken => {
                 add(&core.counters.frames_received, 1);
-                input.taken += length;
+                input.take(length);
             }
             Outcome::Held => {
                 core.end_round();
@@ -140,57 +137,6 @@ async fn handle_all(
 async fn wait(core: &Core, connection: &Connection) {
     connection.to_read.notified().await;
     connection.heard_ms.set(core.clocks.monotonic_ms());
-}
-
-/// What has been read and not handled.
-struct Input {
-    bytes: Vec<u8>,
-    filled: usize,
-    taken: usize,
-    /// The four opening bytes have come.
-    opened: bool,
-}
-
-impl Input {
-    fn new() -> Self {
-        Self {
-            bytes: vec![0; BUFFER_BYTES_MIN],
-            filled: 0,
-            taken: 0,
-            opened: false,
-        }
-    }
-
-    /// Where the next bytes go; never empty.
-    fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.filled..]
-    }
-
-    /// Moves what is left to the front, and makes the buffer as large as what comes asks for.
-    fn make_room(&mut self) {
-        let full = self.filled == self.bytes.len();
-        self.bytes.copy_within(self.taken..self.filled, 0);
-        self.filled -= self.taken;
-        self.taken = 0;
-        let wanted = if self.opened {
-            needed(&self.bytes[..self.filled])
-        } else {
-            0
-        };
-        let size = self.bytes.len();
-        if wanted > size {
-            self.bytes.resize(wanted.max(BUFFER_BYTES_MAX), 0);
-        } else if full && size < BUFFER_BYTES_MAX {
-            self.bytes.resize((size * 4).min(BUFFER_BYTES_MAX), 0);
-        } else if size > BUFFER_BYTES_MAX
-            && wanted <= BUFFER_BYTES_MAX
-            && self.filled <= BUFFER_BYTES_MAX / 2
-        {
-            // A large frame has passed; the memory it took is not kept.
-            self.bytes.truncate(BUFFER_BYTES_MAX);
-            self.bytes.shrink_to_fit();
-        }
-    }
 }
 
 /// Sends what is queued until the connection ends and nothing is left.

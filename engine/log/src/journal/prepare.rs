@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::{Disk, DiskFile, Reserve};
+use crate::disk::{Disk, DiskFile, Fill, Reserve};
 use crate::journal::format::{BLOCK_BYTES, encode_file_header};
 use crate::journal::{JOURNALS_DIR, journal_path};
 
@@ -57,7 +57,9 @@ impl<D: Disk> PrepareJournal<D> {
 
     fn make(&self, new: &str, path: &str) -> io::Result<D::File> {
         self.disk.create_dir(JOURNALS_DIR)?;
-        let file = self.disk.create_zeroed(new, self.bytes, Reserve::Whole)?;
+        let file = self
+            .disk
+            .create_zeroed(new, self.bytes, Fill::Written, Reserve::Whole)?;
         let header = encode_file_header(self.core, self.number, self.seal);
         file.write_at(&header, 0)?;
         file.write_at(&header, self.bytes - BLOCK_BYTES)?;

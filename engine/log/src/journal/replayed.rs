@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, Reserve};
+use crate::disk::{Disk, DiskFile, Fill, Reserve};
 use crate::journal::read::read_journals;
 use crate::journal::replay::{Manifests, ReplayError, by_segment, takes};
 
@@ -60,7 +60,7 @@ impl<D: Disk> Disk for ReplayedDisk<D> {
         Err(read_only())
     }
 
-    fn create_zeroed(&self, _: &str, _: u64, _: Reserve) -> io::Result<Self::File> {
+    fn create_zeroed(&self, _: &str, _: u64, _: Fill, _: Reserve) -> io::Result<Self::File> {
         Err(read_only())
     }
 

@@ -2,11 +2,15 @@
 
 use hulse_model::limits::{SEGMENT_BYTES_MIN, SEGMENT_GROWTH, SEGMENT_TERMS_MAX};
 
-use crate::disk::Disk;
-use crate::log::Log;
+use crate::disk::{Disk, Fill};
+use crate::log::{Log, Progress};
 use crate::prepare::{Prepare, PrepareError, Prepared};
 use crate::segment::{Layout, SegmentHeader};
 use crate::segments::Segment;
+
+/// A log whose syncs of its own files are at least this large on average, in bytes, gets segments
+/// that are only allocated. `docs/adr/0008-the-way-bytes-get-in.md` has the measurement.
+const LARGE_SYNC_BYTES: u64 = 256 * 1024;
 
 /// The segment after the active one.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ pub(super) struct Spare<D: Disk> {
     pub(super) failed: bool,
     /// Length of the record that found no room, or 0.
     pub(super) wanted_bytes: u64,
+    /// How many syncs of its own files the log had begun when it last wanted a segment.
+    pub(super) syncs_before: u64,
+    /// Where the log's bytes ended then, counted since it was opened.
+    pub(super) bytes_before: u64,
 }
 
 /// A segment that was made: its name, header and file.
@@ -37,6 +45,8 @@ impl<D: Disk> Default for Spare<D> {
             in_making: false,
             failed: false,
             wanted_bytes: 0,
+            syncs_before: 0,
+            bytes_before: 0,
         }
     }
 }
@@ -71,6 +81,7 @@ impl<D: Disk> Log<D> {
             disk: self.home.disk.clone(),
             dir: self.home.dir.clone(),
             header,
+            fill: self.next_fill(),
         };
         let name = prepare.name();
         self.spare.outgrown = self.spare.ready.take();
@@ -78,6 +89,27 @@ impl<D: Disk> Log<D> {
         self.spare.in_making = true;
         self.spare.failed = false;
         Some(prepare)
+    }
+
+    /// How the next segment gets its room: by what the log has done since it last wanted one. Zeros
+    /// are worth their price only to a log whose own files are synced often, a little at a time: not
+    /// to one whose rounds go through the journal, nor to one at `memory`, nor to one that stores
+    /// megabytes with each sync, for which writing everything twice is what limits it.
+    fn next_fill(&mut self) -> Fill {
+        let Progress {
+            own_syncs,
+            appended_bytes,
+            ..
+        } = self.progress;
+        let syncs = own_syncs - self.spare.syncs_before;
+        let bytes = appended_bytes - self.spare.bytes_before;
+        self.spare.syncs_before = own_syncs;
+        self.spare.bytes_before = appended_bytes;
+        if bytes < syncs * LARGE_SYNC_BYTES {
+            Fill::Written
+        } else {
+            Fill::Allocated
+        }
     }
 
     /// Takes the segment that a [`Prepare`] made.

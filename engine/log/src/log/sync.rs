@@ -81,6 +81,7 @@ impl<D: Disk> Log<D> {
         let files = self.dirty_files();
         self.staged.clear(true);
         self.progress.syncs += 1;
+        self.progress.own_syncs += 1;
         self.progress.in_flight = Some(InFlight::Sync(self.progress.syncs));
         self.progress.syncing_bytes = self.progress.unsynced_bytes;
         SyncTicket {

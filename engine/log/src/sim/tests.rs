@@ -4,7 +4,12 @@ fn disk() -> (SimDisk, SimFile) {
     let disk = SimDisk::new();
     disk.create_dir("a/b").unwrap();
     let file = disk
-        .create_zeroed("a/b/file", 3 * PAGE_BYTES as u64, Reserve::Whole)
+        .create_zeroed(
+            "a/b/file",
+            3 * PAGE_BYTES as u64,
+            Fill::Written,
+            Reserve::Whole,
+        )
         .unwrap();
     file.sync_data().unwrap();
     (disk, file)
@@ -101,14 +106,16 @@ fn space_runs_out_and_comes_back() {
     let disk = SimDisk::new();
     disk.create_dir("d").unwrap();
     disk.set_free_bytes(Some(10_000));
-    disk.create_zeroed("d/one", 8_000, Reserve::Whole).unwrap();
+    disk.create_zeroed("d/one", 8_000, Fill::Written, Reserve::Whole)
+        .unwrap();
     let error = disk
-        .create_zeroed("d/two", 8_000, Reserve::Whole)
+        .create_zeroed("d/two", 8_000, Fill::Written, Reserve::Whole)
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(disk.list("d").unwrap(), ["one"]);
     disk.remove("d/one").unwrap();
-    disk.create_zeroed("d/two", 8_000, Reserve::Whole).unwrap();
+    disk.create_zeroed("d/two", 8_000, Fill::Written, Reserve::Whole)
+        .unwrap();
 }
 
 #[test]
@@ -123,7 +130,7 @@ fn a_file_never_grows_and_an_open_one_outlives_its_name() {
     assert_eq!(file.slice(0, 4).unwrap().as_ref(), [3; 4]);
     assert_eq!(file.len().unwrap(), 3 * PAGE_BYTES as u64);
     assert!(
-        disk.create_zeroed("nowhere/file", 1, Reserve::Whole)
+        disk.create_zeroed("nowhere/file", 1, Fill::Written, Reserve::Whole)
             .is_err()
     );
 }

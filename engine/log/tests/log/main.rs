@@ -16,5 +16,6 @@ mod mark;
 mod model;
 mod poison;
 mod retention;
+mod room;
 mod terms;
 mod truncation;
