@@ -13,7 +13,7 @@ mod supervisor;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hulse_model::MessageId;
 use hulse_model::batch::BatchError;
@@ -30,6 +30,12 @@ pub use handle::SendHandle;
 use partition::{PartitionProducer, Pushed};
 use route::Router;
 use shared::ProducerShared;
+
+/// Bytes of messages after which a caller that never waits lets others on its thread run: what it
+/// has sent until then leaves with one system call.
+const YIELD_BYTES: usize = 64 * 1024;
+/// The same in messages, however small they are.
+const YIELD_MESSAGES: usize = 64;
 
 /// Sends messages to a topic.
 ///
@@ -79,7 +85,9 @@ pub struct Producer {
     shared: Arc<ProducerShared>,
     router: Router,
     client: Arc<ClientShared>,
-    /// A batch was completed since the last time that other tasks were let run.
+    /// Bytes of messages since the last time that other tasks were let run.
+    unyielded_bytes: AtomicUsize,
+    /// They are enough, and the last of them completed a batch.
     yield_due: AtomicBool,
 }
 
@@ -168,6 +176,7 @@ impl Producer {
         let bytes = check(&message)?;
         // A caller that never has to wait would keep everything else on its thread from running.
         if self.yield_due.swap(false, Ordering::Relaxed) {
+            self.unyielded_bytes.store(0, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
         if self.shared.budget.take(bytes).await.is_err() {
@@ -186,9 +195,13 @@ impl Producer {
             let at = self.router.route(message.key);
             match self.partitions.list[at].push(message, bytes, may_turn)? {
                 Pushed::Queued { handle, sealed } => {
+                    let bytes = bytes.max(YIELD_BYTES / YIELD_MESSAGES);
+                    let unyielded =
+                        self.unyielded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
                     if sealed {
                         self.router.turned(at);
-                        self.yield_due.store(true, Ordering::Relaxed);
+                        self.yield_due
+                            .fetch_or(unyielded >= YIELD_BYTES, Ordering::Relaxed);
                     }
                     return Ok(handle);
                 }

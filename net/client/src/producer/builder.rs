@@ -1,7 +1,7 @@
 //! The settings of a producer.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use hulse_model::ProducerName;
@@ -167,6 +167,7 @@ impl ProducerBuilder {
             shared,
             router,
             client,
+            unyielded_bytes: AtomicUsize::new(0),
             yield_due: AtomicBool::new(false),
         })
     }
