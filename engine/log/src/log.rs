@@ -385,7 +385,7 @@ impl<D: Disk> Log<D> {
         }
         let fits = |(_, header, _): &Ready<D>| header.layout.room() >= bytes as u64;
         if !self.spare.ready.as_ref().is_some_and(fits) {
-            self.spare.wanted_bytes = bytes as u64;
+            self.found_no_room(bytes);
             return Err(AppendError::NoRoom { bytes });
         }
         // What is staged belongs into the segment that is left now.

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Instant;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
@@ -80,6 +82,13 @@ impl OsDisk {
             check_room(&file, left, reserve)?;
             file.write_all(&zeros[..piece])?;
             left -= piece as u64;
+            if left > 0 {
+                // Syncs that somebody waits for stand behind what is on its way to the disk: so
+                // little of it at a time, and as much time for them as for this.
+                let began = Instant::now();
+                file.sync_data()?;
+                thread::sleep(began.elapsed());
+            }
         }
         Ok(file)
     }

@@ -12,6 +12,10 @@ use crate::segments::Segment;
 /// that are only allocated. `docs/adr/0008-the-way-bytes-get-in.md` has the measurement.
 const LARGE_SYNC_BYTES: u64 = 256 * 1024;
 
+/// So many segments of a log that filled one before the next was written with zeros are only
+/// allocated.
+const OUTPACED_SEGMENTS: u32 = 8;
+
 /// The segment after the active one.
 #[derive(Debug)]
 pub(super) struct Spare<D: Disk> {
@@ -27,6 +31,8 @@ pub(super) struct Spare<D: Disk> {
     pub(super) failed: bool,
     /// Length of the record that found no room, or 0.
     pub(super) wanted_bytes: u64,
+    /// The next so many segments are only allocated.
+    pub(super) outpaced: u32,
     /// How many syncs of its own files the log had begun when it last wanted a segment.
     pub(super) syncs_before: u64,
     /// Where the log's bytes ended then, counted since it was opened.
@@ -45,6 +51,7 @@ impl<D: Disk> Default for Spare<D> {
             in_making: false,
             failed: false,
             wanted_bytes: 0,
+            outpaced: 0,
             syncs_before: 0,
             bytes_before: 0,
         }
@@ -94,7 +101,8 @@ impl<D: Disk> Log<D> {
     /// How the next segment gets its room: by what the log has done since it last wanted one. Zeros
     /// are worth their price only to a log whose own files are synced often, a little at a time: not
     /// to one whose rounds go through the journal, nor to one at `memory`, nor to one that stores
-    /// megabytes with each sync, for which writing everything twice is what limits it.
+    /// megabytes with each sync, for which writing everything twice is what limits it, nor to one that
+    /// would have to wait for them.
     fn next_fill(&mut self) -> Fill {
         let Progress {
             own_syncs,
@@ -105,11 +113,22 @@ impl<D: Disk> Log<D> {
         let bytes = appended_bytes - self.spare.bytes_before;
         self.spare.syncs_before = own_syncs;
         self.spare.bytes_before = appended_bytes;
-        if bytes < syncs * LARGE_SYNC_BYTES {
+        let outpaced = self.spare.outpaced > 0;
+        self.spare.outpaced = self.spare.outpaced.saturating_sub(1);
+        if bytes < syncs * LARGE_SYNC_BYTES && !outpaced {
             Fill::Written
         } else {
             Fill::Allocated
         }
+    }
+
+    /// A record of so many bytes found no room.
+    pub(super) fn found_no_room(&mut self, bytes: usize) {
+        let spare = &mut self.spare;
+        if spare.in_making && spare.wanted_bytes == 0 {
+            spare.outpaced = OUTPACED_SEGMENTS;
+        }
+        spare.wanted_bytes = bytes as u64;
     }
 
     /// Takes the segment that a [`Prepare`] made.

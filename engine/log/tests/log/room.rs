@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use hulse_log::sim::SimDisk;
-use hulse_log::{Disk, DiskFile, Fill, Log, OsDisk, Reserve};
+use hulse_log::{Disk, DiskFile, Fill, Log, OsDisk, Prepare, Reserve};
 use hulse_model::Term;
 
 use crate::bed::{create, draft, payload};
@@ -85,4 +85,28 @@ fn a_file_of_either_kind_has_its_blocks_and_reads_as_zeros() {
         let slice = file.slice(0, expected.len()).unwrap();
         assert!(slice.as_ref() == expected, "{name}");
     }
+}
+
+#[test]
+fn a_log_that_does_not_wait_for_zeros_gets_none_for_a_while() {
+    let mut store = create(&SimDisk::new());
+    let log = &mut store.entries;
+    let payload = payload(7, 1024);
+    let mut fills = Vec::new();
+    let mut making = None;
+    while fills.len() < 12 {
+        if let Some(prepare) = log.segment_wanted() {
+            fills.push(prepare.fill());
+            making = Some(prepare);
+        }
+        if log.append(Term(1), &draft(&payload, 1)).is_err() {
+            // The helper comes to it only now.
+            let prepare: Prepare<_> = making.take().expect("one is in the making");
+            log.segment_prepared(prepare.run()).unwrap();
+        }
+        log.sync().unwrap();
+    }
+    // Whoever wants the first has not waited for one yet.
+    assert_eq!(fills[0], Fill::Written);
+    assert_eq!(fills[1..9], [Fill::Allocated; 8]);
 }
