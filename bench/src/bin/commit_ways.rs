@@ -68,6 +68,10 @@ struct Run {
     rounds_per_second: f64,
     p50_us: f64,
     p99_us: f64,
+    max_us: f64,
+    /// The part of the time in which a producer was held back, because its partition had no room or
+    /// too much was not durable.
+    held: f64,
     /// Processor time of the whole process, for each batch that became durable.
     cpu_us: f64,
 }
@@ -77,7 +81,7 @@ fn main() {
     std::fs::create_dir_all(&args.files).expect("the directory for the files can be made");
     println!("{}", Conditions::read(&args.files));
     println!(
-        "partitions  bytes  way          rounds/s   p50 us   p99 us   cpu us/batch   of the limit"
+        "partitions  bytes  way          rounds/s   p50 us   p99 us   max us  held  cpu us/batch   of the limit"
     );
     for &bytes in &args.size {
         for &partitions in &args.partitions {
@@ -102,10 +106,12 @@ fn compare(args: &Args, partitions: u64, bytes: usize) -> String {
         let rounds = of(|run| run.rounds_per_second);
         let _ = writeln!(
             text,
-            "{partitions:>10} {bytes:>6}  {:<12} {rounds:>8.0} {:>8.0} {:>8.0} {:>14.2} {:>14.3}",
+            "{partitions:>10} {bytes:>6}  {:<12} {rounds:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>5.2} {:>13.2} {:>14.3}",
             way.name(),
             of(|run| run.p50_us),
             of(|run| run.p99_us),
+            of(|run| run.max_us),
+            of(|run| run.held),
             of(|run| run.cpu_us),
             rounds / limit,
         );
@@ -164,6 +170,7 @@ struct Meter {
     began: Instant,
     cpu: Duration,
     times: Vec<Duration>,
+    held: Duration,
 }
 
 impl Meter {
@@ -173,6 +180,7 @@ impl Meter {
             began: Instant::now(),
             cpu: processor_time(),
             times: Vec::new(),
+            held: Duration::ZERO,
         }
     }
 
@@ -191,6 +199,8 @@ impl Meter {
             rounds_per_second: rounds / seconds,
             p50_us: at(500),
             p99_us: at(990),
+            max_us: at(1000),
+            held: self.held.as_secs_f64() / seconds,
             cpu_us: cpu * 1e6 / batches,
         }
     }
@@ -286,12 +296,14 @@ impl Core {
         let payload = filler(bytes);
         let mut sequence = 0;
         let mut round = async || {
+            let mut held = Duration::ZERO;
             for number in 0..self.partitions {
-                self.send(number, sequence, &payload).await;
+                held += self.send(number, sequence, &payload).await;
             }
             sequence += 1;
             self.act(|shard, clock, fx| shard.end_round(clock, fx));
             self.await_answers().await;
+            held
         };
         // Segments grow and the journal gets its files before anything counts.
         let warm = Instant::now();
@@ -302,7 +314,7 @@ impl Core {
         let mut ticked = Instant::now();
         while meter.began.elapsed() < wanted {
             let began = Instant::now();
-            round().await;
+            meter.held += round().await;
             meter.times.push(began.elapsed());
             if ticked.elapsed() > Duration::from_millis(100) {
                 ticked = Instant::now();
@@ -312,8 +324,9 @@ impl Core {
         meter.end()
     }
 
-    /// Sends one batch, again for as long as it is held back.
-    async fn send(self: &Rc<Self>, number: u64, sequence: u64, payload: &[u8]) {
+    /// Sends one batch, again for as long as it is held back. Gives how long that was.
+    async fn send(self: &Rc<Self>, number: u64, sequence: u64, payload: &[u8]) -> Duration {
+        let mut held = Duration::ZERO;
         loop {
             let batch = Command::Produce {
                 sequence,
@@ -324,8 +337,9 @@ impl Core {
             let handled =
                 self.act(|shard, clock, fx| shard.handle(clock, stream(number), 1, batch, fx));
             if handled == Handled::Done {
-                return;
+                return held;
             }
+            let began = Instant::now();
             self.act(|shard, clock, fx| shard.end_round(clock, fx));
             loop {
                 let happened = self.answered.listen();
@@ -334,6 +348,7 @@ impl Core {
                 }
                 happened.await;
             }
+            held += began.elapsed();
         }
     }
 

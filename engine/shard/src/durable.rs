@@ -15,12 +15,19 @@ const LAZY_SYNC_BYTES: usize = 4 * 1024 * 1024;
 /// How what a log has written is to become durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// By a sync of its own file.
+    /// By a sync of its own file, at once.
     Own,
-    /// In a commit that it may share with others.
-    Shared,
-    /// In the background: nobody waits for it.
-    Lazy,
+    /// Later, in turn with others.
+    Later(Later),
+}
+
+/// What a log waits for that is not synced at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// The next commit, which it may share with others.
+    Commit,
+    /// A helper: nobody waits for it.
+    Background,
 }
 
 impl<D: Disk> Partition<D> {
@@ -112,7 +119,11 @@ impl<D: Disk> Partition<D> {
 
     /// Writes what is staged, begins the syncs of logs that sync alone, and releases what is due.
     /// Returns how each log that is left is to become durable.
-    pub(crate) fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) -> [Option<Way>; 2] {
+    pub(crate) fn end_round(
+        &mut self,
+        clock: Clock,
+        fx: &mut Vec<Effect<D>>,
+    ) -> [Option<Later>; 2] {
         self.store_unstored(clock);
         // At `memory` nothing waits for a sync, so there is no round to gather for.
         let gathers = self.store.sibling.syncing() || self.waits[LogKind::Sibling as usize];
@@ -125,7 +136,8 @@ impl<D: Disk> Partition<D> {
         for kind in LogKind::ALL {
             match self.write(kind, fx) {
                 Some(Way::Own) => self.begin_sync(kind, fx),
-                way => left[kind as usize] = way,
+                Some(Way::Later(later)) => left[kind as usize] = Some(later),
+                None => {}
             }
         }
         self.release(fx);
@@ -160,10 +172,13 @@ impl<D: Disk> Partition<D> {
             if log.unsynced_bytes() >= LAZY_SYNC_BYTES || self.upkeep.is_closing() {
                 return Some(Way::Own);
             }
-            return self.upkeep.sync_due(kind).then_some(Way::Lazy);
+            return self
+                .upkeep
+                .sync_due(kind)
+                .then_some(Way::Later(Later::Background));
         }
         Some(if log.round_bytes().is_some() {
-            Way::Shared
+            Way::Later(Later::Commit)
         } else {
             Way::Own
         })

@@ -18,7 +18,7 @@ use hulse_model::PartitionId;
 use hulse_model::limits::{JOURNAL_CHECKPOINT_BYTES, JOURNAL_CHECKPOINT_MS};
 
 use crate::command::Clock;
-use crate::durable::Way;
+use crate::durable::{Later, Way};
 use crate::effect::Effect;
 use crate::shard::Shard;
 
@@ -164,9 +164,9 @@ impl<D: Disk> Shard<D> {
                 partition.gather(clock, fx);
             }
             match partition.write(kind, fx) {
-                Some(Way::Shared) => shared.push((id, kind)),
+                Some(Way::Later(Later::Commit)) => shared.push((id, kind)),
                 Some(Way::Own) => partition.begin_sync(kind, fx),
-                Some(Way::Lazy) | None => {}
+                Some(Way::Later(Later::Background)) | None => {}
             }
             self.count_unsynced(id);
         }

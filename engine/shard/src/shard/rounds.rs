@@ -7,7 +7,7 @@ use hulse_log::{Disk, LogKind, Prepared, SyncTicket};
 use hulse_model::PartitionId;
 
 use crate::command::{Clock, StreamKey};
-use crate::durable::Way;
+use crate::durable::Later;
 use crate::effect::Effect;
 use crate::outlets::Reopened;
 use crate::partition::Partition;
@@ -55,15 +55,15 @@ impl<D: Disk> Shard<D> {
             partition.dirty = false;
             let left = partition.end_round(clock, fx);
             for kind in LogKind::ALL {
-                let Some(way) = left[kind as usize] else {
+                let Some(later) = left[kind as usize] else {
                     continue;
                 };
                 if std::mem::replace(&mut partition.waits[kind as usize], true) {
                     continue;
                 }
-                match way {
-                    Way::Shared => self.commits.wait((id, kind)),
-                    Way::Lazy | Way::Own => self.commits.sync_lazily((id, kind)),
+                match later {
+                    Later::Commit => self.commits.wait((id, kind)),
+                    Later::Background => self.commits.sync_lazily((id, kind)),
                 }
             }
             self.count_unsynced(id);
