@@ -175,7 +175,8 @@ impl Producer {
         let message = message.into();
         let bytes = check(&message)?;
         // A caller that never has to wait would keep everything else on its thread from running.
-        if self.yield_due.swap(false, Ordering::Relaxed) {
+        if self.yield_due.load(Ordering::Relaxed) {
+            self.yield_due.store(false, Ordering::Relaxed);
             self.unyielded_bytes.store(0, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
@@ -196,12 +197,15 @@ impl Producer {
             match self.partitions.list[at].push(message, bytes, may_turn)? {
                 Pushed::Queued { handle, sealed } => {
                     let bytes = bytes.max(YIELD_BYTES / YIELD_MESSAGES);
-                    let unyielded =
-                        self.unyielded_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                    // Callers on several threads may lose a count to each other: it need not be
+                    // exact.
+                    let unyielded = self.unyielded_bytes.load(Ordering::Relaxed) + bytes;
+                    self.unyielded_bytes.store(unyielded, Ordering::Relaxed);
                     if sealed {
                         self.router.turned(at);
-                        self.yield_due
-                            .fetch_or(unyielded >= YIELD_BYTES, Ordering::Relaxed);
+                        if unyielded >= YIELD_BYTES {
+                            self.yield_due.store(true, Ordering::Relaxed);
+                        }
                     }
                     return Ok(handle);
                 }

@@ -5,6 +5,7 @@ mod consume;
 mod end_to_end;
 mod latency;
 mod load;
+mod on_the_way;
 mod produce;
 mod schedule;
 mod sender;

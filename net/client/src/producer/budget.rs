@@ -1,18 +1,21 @@
 //! How much may be on the way at a time: the producer's back-pressure.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
 use crate::error::ClientError;
+
+/// The part of [`Budget::used`] that counts bytes: a terabyte. The rest counts messages.
+const BYTES_BITS: u32 = 40;
 
 /// Messages and bytes that a producer holds until their receipts come.
 #[derive(Debug)]
 pub(crate) struct Budget {
     bytes_max: usize,
     messages_max: usize,
-    bytes: AtomicUsize,
-    messages: AtomicUsize,
+    /// Messages, above [`BYTES_BITS`] bits of bytes: one number, because every message changes both.
+    used: AtomicU64,
     closed: AtomicBool,
     freed: Notify,
 }
@@ -21,10 +24,9 @@ impl Budget {
     /// A budget of which nothing is used.
     pub(crate) fn new(bytes_max: usize, messages_max: usize) -> Self {
         Self {
-            bytes_max,
-            messages_max,
-            bytes: AtomicUsize::new(0),
-            messages: AtomicUsize::new(0),
+            bytes_max: bytes_max.min(1 << (BYTES_BITS - 1)),
+            messages_max: messages_max.min((1 << (u64::BITS - BYTES_BITS)) - 1),
+            used: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             freed: Notify::new(),
         }
@@ -47,36 +49,40 @@ impl Budget {
             tokio::pin!(freed);
             // From here on a wake-up is not missed, so look once more before sleeping.
             freed.as_mut().enable();
-            if !self.closed.load(Ordering::Acquire) && !self.has_room(bytes) {
+            let used = self.used.load(Ordering::Acquire);
+            if !self.closed.load(Ordering::Acquire) && !self.has_room(used, bytes) {
                 freed.await;
             }
         }
     }
 
-    fn has_room(&self, bytes: usize) -> bool {
-        let messages = self.messages.load(Ordering::Acquire);
+    /// Whether a message of `bytes` has room beside what is `used`.
+    fn has_room(&self, used: u64, bytes: usize) -> bool {
+        let (messages, used_bytes) = (used >> BYTES_BITS, used & ((1 << BYTES_BITS) - 1));
         messages == 0
-            || (messages < self.messages_max
-                && self.bytes.load(Ordering::Acquire).saturating_add(bytes) <= self.bytes_max)
+            || (messages < self.messages_max as u64
+                && used_bytes + bytes as u64 <= self.bytes_max as u64)
     }
 
-    /// Takes the room if it is there. Two at once may both be turned away or, by one message each,
-    /// both be let in: the limit protects memory and need not be exact.
+    /// Takes the room if it is there. Two at once may both be let in, by one message each: the
+    /// limit protects memory and need not be exact.
     fn try_take(&self, bytes: usize) -> bool {
-        if !self.has_room(bytes) {
-            return false;
+        let has_room = self.has_room(self.used.load(Ordering::Acquire), bytes);
+        if has_room {
+            self.used.fetch_add(packed(1, bytes), Ordering::AcqRel);
         }
-        self.messages.fetch_add(1, Ordering::AcqRel);
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        true
+        has_room
     }
 
     /// Gives room back.
     pub(crate) fn give_back(&self, messages: usize, bytes: usize) {
-        let had = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        assert!(had >= bytes, "no more room is given back than was taken");
-        let had = self.messages.fetch_sub(messages, Ordering::AcqRel);
-        assert!(had >= messages, "no more room is given back than was taken");
+        let back = packed(messages, bytes);
+        let had = self.used.fetch_sub(back, Ordering::AcqRel);
+        let mask = (1 << BYTES_BITS) - 1;
+        assert!(
+            had >= back && had & mask >= back & mask,
+            "no more room is given back than was taken"
+        );
         self.freed.notify_waiters();
     }
 
@@ -85,6 +91,11 @@ impl Budget {
         self.closed.store(true, Ordering::Release);
         self.freed.notify_waiters();
     }
+}
+
+/// So many messages and bytes as one number.
+const fn packed(messages: usize, bytes: usize) -> u64 {
+    ((messages as u64) << BYTES_BITS) + bytes as u64
 }
 
 #[cfg(test)]

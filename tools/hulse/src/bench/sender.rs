@@ -1,21 +1,22 @@
 //! One producer of a load.
 
-use std::rc::Rc;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use hulse_client::{ClientError, Producer, SendHandle};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::latency::Latencies;
+use super::on_the_way::OnTheWay;
 use super::schedule::Schedule;
 use super::stamp::Stamp;
 use super::timer::Timer;
 use super::window::Window;
 use crate::exit::Failure;
 
-/// Sent messages that are looked at together.
-const HANDLES_AT_ONCE: usize = 1024;
+/// The clock is asked for the first of so many messages that are sent without a wait. What it says is
+/// taken for all of them: if anything, they seem to have waited for longer than they did.
+const MESSAGES_A_LOOK: u32 = 16;
 
 /// What is measured of the messages of one producer.
 #[derive(Debug, Clone, Copy)]
@@ -92,13 +93,15 @@ impl Sender {
     /// # Errors
     /// When a message fails.
     pub(super) async fn run(mut self, start: Instant) -> Result<Counted, Failure> {
-        let window = Rc::new(Window::new(self.window_messages));
-        let (sent, handles) = mpsc::unbounded_channel();
+        let window = Window::new(self.window_messages);
+        let on_the_way = OnTheWay::new();
         let mut late = Latencies::new();
-        let (sending, counted) = tokio::join!(
-            self.send(start, &window, sent, &mut late),
-            count_receipts(handles, &window)
-        );
+        let sending = async {
+            let sent = self.send(start, &window, &on_the_way, &mut late).await;
+            on_the_way.end();
+            sent
+        };
+        let (sending, counted) = tokio::join!(sending, count_receipts(&on_the_way, &window));
         sending?;
         let mut counted = counted?;
         counted.late = late;
@@ -110,7 +113,7 @@ impl Sender {
         &mut self,
         start: Instant,
         window: &Window,
-        sent: mpsc::UnboundedSender<Sent>,
+        on_the_way: &OnTheWay<Sent>,
         late: &mut Latencies,
     ) -> Result<(), Failure> {
         let timed = |error| Failure::failed(format_args!("the timer fails: {error}"));
@@ -119,6 +122,7 @@ impl Sender {
         let until = self.span.end.map(|end| start + end);
         let mut left = self.span.messages;
         let mut now = start;
+        let mut looked = 0;
         while left != Some(0) {
             let over = |due: Instant| until.is_some_and(|until| due >= until);
             let due = match &mut self.schedule {
@@ -138,10 +142,17 @@ impl Sender {
                     due
                 }
                 None => {
-                    if !window.take().await {
-                        break;
+                    if !window.try_take() {
+                        if !window.take().await {
+                            break;
+                        }
+                        looked = 0;
                     }
-                    now = Instant::now();
+                    if looked == 0 {
+                        now = Instant::now();
+                        looked = MESSAGES_A_LOOK;
+                    }
+                    looked -= 1;
                     if over(now) {
                         break;
                     }
@@ -162,15 +173,11 @@ impl Sender {
                 }
             }
             let handle = self.producer.send(&self.payload).await?;
-            let message = Sent {
+            on_the_way.push(Sent {
                 due,
                 counts,
                 handle,
-            };
-            if sent.send(message).is_err() {
-                // A message has failed; the one who counts says so.
-                break;
-            }
+            });
         }
         Ok(())
     }
@@ -178,13 +185,13 @@ impl Sender {
 
 /// Waits for every receipt, in the order of sending.
 async fn count_receipts(
-    mut handles: mpsc::UnboundedReceiver<Sent>,
+    on_the_way: &OnTheWay<Sent>,
     window: &Window,
 ) -> Result<Counted, ClientError> {
     let mut counted = Counted::new();
-    let mut some = Vec::with_capacity(HANDLES_AT_ONCE);
+    let mut some = VecDeque::new();
     let outcome = loop {
-        if handles.recv_many(&mut some, HANDLES_AT_ONCE).await == 0 {
+        if !on_the_way.take_all(&mut some).await {
             break Ok(());
         }
         if let Err(error) = count_some(&mut some, &mut counted, window).await {
@@ -197,7 +204,7 @@ async fn count_receipts(
 
 /// Waits for the receipts of some messages.
 async fn count_some(
-    some: &mut Vec<Sent>,
+    some: &mut VecDeque<Sent>,
     counted: &mut Counted,
     window: &Window,
 ) -> Result<(), ClientError> {

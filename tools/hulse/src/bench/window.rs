@@ -25,14 +25,25 @@ impl Window {
         }
     }
 
+    /// Takes room if there is some.
+    pub(crate) fn try_take(&self) -> bool {
+        let left = self.left.get().checked_sub(1);
+        if let Some(left) = left
+            && !self.closed.get()
+        {
+            self.left.set(left);
+            return true;
+        }
+        false
+    }
+
     /// Waits for room and takes it; false when the window is closed. One task waits at a time.
     pub(crate) async fn take(&self) -> bool {
         loop {
             if self.closed.get() {
                 return false;
             }
-            if let Some(left) = self.left.get().checked_sub(1) {
-                self.left.set(left);
+            if self.try_take() {
                 return true;
             }
             self.changed.notified().await;
