@@ -175,11 +175,18 @@ impl PartitionProducer {
                 return Ok(Pushed::Turned);
             }
         }
+        let joins = !batcher.is_empty();
         let handle = batcher
             .push(message, Instant::now)
             .map_err(|source| ClientError::MessageTooLarge { source })?;
         if batcher.is_full() {
             state.queue.extend(batcher.seal());
+        } else if joins {
+            // Whoever opened the batch has seen to it that it is sent in time.
+            return Ok(Pushed::Queued {
+                handle,
+                sealed: false,
+            });
         }
         self.pump(state);
         let sealed = state.batcher.as_ref().is_none_or(Batcher::is_empty);
