@@ -97,6 +97,7 @@ fn deliver(suite: &mut Suite, name: &str, messages: u32, payload: &[u8]) {
         sequence: 1_000_000,
         messages,
         payload,
+        payload_crc: None,
     };
     let mut entry = Vec::new();
     encode_entry(&draft, Term(1), Offset(1_000_000), &mut entry);
@@ -108,14 +109,14 @@ fn deliver(suite: &mut Suite, name: &str, messages: u32, payload: &[u8]) {
     let mut encoder = FrameEncoder::new();
     let mut frame = Vec::new();
     encoder
-        .deliver_head(&mut frame, STREAM, &deliver)
+        .deliver_head(&mut frame, STREAM, &deliver, None)
         .expect("the delivery is within bounds");
     frame.extend_from_slice(&entry);
     let mut out = Vec::with_capacity(256);
     against_checksum(suite, "DELIVER, write the head", name, &frame, || {
         out.clear();
         encoder
-            .deliver_head(&mut out, STREAM, black_box(&deliver))
+            .deliver_head(&mut out, STREAM, black_box(&deliver), None)
             .expect("the delivery is within bounds");
         black_box(&out);
     });

@@ -73,6 +73,7 @@ impl LogFeed {
             sequence: self.sequence,
             messages,
             payload,
+            payload_crc: None,
         };
         self.sequence += u64::from(messages);
         let first = self.store.entries.append(TERM, &draft);

@@ -333,6 +333,7 @@ impl Core {
                 messages: 1,
                 skipped: false,
                 payload,
+                payload_crc: None,
             };
             let handled =
                 self.act(|shard, clock, fx| shard.handle(clock, stream(number), 1, batch, fx));

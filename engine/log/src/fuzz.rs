@@ -79,6 +79,7 @@ fn append<D: Disk>(log: &mut Log<D>, entries: u64) {
             sequence: number,
             messages: 1,
             payload: &payload,
+            payload_crc: None,
         };
         let term = Term(log.last_term().0.max(1));
         let first = log.append(term, &draft);

@@ -19,6 +19,7 @@
 //! | 52..56 | `payload_bytes` | length of the payload |
 //! | 56.. | `payload` | as the producer sent it |
 
+use crate::checksum;
 use crate::ids::{MessageId, Offset, ProducerId, Term};
 use crate::limits::{ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX};
 
@@ -63,6 +64,8 @@ pub struct EntryDraft<'a> {
     pub messages: u32,
     /// The bytes, stored as they are.
     pub payload: &'a [u8],
+    /// The payload's checksum, where it is known already: then the payload is not read for it.
+    pub payload_crc: Option<u32>,
 }
 
 /// The fields of an entry's header.
@@ -132,6 +135,13 @@ impl EntryHeader {
     #[must_use]
     pub const fn last_sequence(&self) -> u64 {
         self.sequence.saturating_add(self.messages as u64 - 1)
+    }
+
+    /// The checksum of the whole entry as stored, its own checksum included.
+    #[must_use]
+    pub fn stored_crc(&self) -> u32 {
+        let own = crc32fast::hash(&self.crc.to_le_bytes());
+        checksum::joined(own, self.crc, self.entry_bytes() - size_of::<u32>())
     }
 
     /// The id of message `index`, or of the whole entry for -1.
@@ -217,8 +227,16 @@ pub fn encode_entry(
     bytes[52..56].copy_from_slice(&payload_bytes.to_le_bytes());
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes[4..]);
-    crc.update(draft.payload);
-    header.crc = crc.finalize();
+    header.crc = match draft.payload_crc {
+        Some(payload_crc) => {
+            debug_assert_eq!(payload_crc, crc32fast::hash(draft.payload));
+            checksum::joined(crc.finalize(), payload_crc, draft.payload.len())
+        }
+        None => {
+            crc.update(draft.payload);
+            crc.finalize()
+        }
+    };
     bytes[0..4].copy_from_slice(&header.crc.to_le_bytes());
     out.extend_from_slice(&bytes);
     out.extend_from_slice(draft.payload);
@@ -273,6 +291,7 @@ mod tests {
             sequence: 41,
             messages: 3,
             payload,
+            payload_crc: None,
         }
     }
 
@@ -285,6 +304,20 @@ mod tests {
         assert_eq!(entry.payload, b"hello");
         assert_eq!(header.last_sequence(), 43);
         assert_eq!(header.entry_bytes(), bytes.len());
+        assert_eq!(header.stored_crc(), crc32fast::hash(&bytes));
+    }
+
+    #[test]
+    fn a_known_checksum_makes_the_same_entry() {
+        let (mut read, mut known) = (Vec::new(), Vec::new());
+        let draft = draft(b"hello");
+        encode_entry(&draft, Term(2), Offset(5), &mut read);
+        let draft = EntryDraft {
+            payload_crc: Some(crc32fast::hash(b"hello")),
+            ..draft
+        };
+        encode_entry(&draft, Term(2), Offset(5), &mut known);
+        assert_eq!(read, known);
     }
 
     #[test]

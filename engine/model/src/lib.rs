@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod batch;
+pub mod checksum;
 pub mod entry;
 pub mod ids;
 pub mod limits;

@@ -76,6 +76,8 @@ pub enum Command<'a> {
         skipped: bool,
         /// The batch.
         payload: &'a [u8],
+        /// Its checksum, if the rim knows it.
+        payload_crc: Option<u32>,
     },
     /// Makes the stream the consumer of a subscription, which is created if it does not exist.
     Subscribe {

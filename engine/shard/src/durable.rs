@@ -69,6 +69,7 @@ impl<D: Disk> Partition<D> {
                     sequence: 0,
                     messages: 1,
                     payload: record,
+                    payload_crc: None,
                 };
                 match self.store.sibling.append(self.spec.term, &draft) {
                     Ok(_) => self.upkeep.record_appended(record.len()),

@@ -24,6 +24,7 @@ pub(crate) struct Batch<'a> {
     pub(crate) messages: u32,
     pub(crate) skipped: bool,
     pub(crate) payload: &'a [u8],
+    pub(crate) payload_crc: Option<u32>,
 }
 
 impl<D: Disk> Partition<D> {
@@ -135,6 +136,7 @@ impl<D: Disk> Partition<D> {
             sequence,
             messages,
             payload: batch.payload,
+            payload_crc: batch.payload_crc,
         };
         let appended = match self.store.entries.append(self.spec.term, &draft) {
             Ok(appended) => appended,

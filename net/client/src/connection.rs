@@ -7,6 +7,7 @@
 //! Locks are leaves: nothing is called while one of a connection's is held. A stream's own lock may
 //! be held while the connection is spoken to.
 
+mod buffers;
 mod ending;
 mod frame;
 mod handshake;

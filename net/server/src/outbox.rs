@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use hulse_log::{Disk, StoredEntry};
+use hulse_model::checksum::JOINED_BYTES_MIN;
 use hulse_shard::{Receipt, Refusal, StreamKey};
 use hulse_subscription::IndexRange;
 use hulse_wire::{AckRange, Deliver, EncodeError, ErrorReply, FrameEncoder, Receipts, Reply};
@@ -189,10 +190,15 @@ impl<D: Disk> Outbox<D> {
             entry: entry.bytes(),
         };
         let before = self.tail.len();
-        if let Err(error) = self.encoder.deliver_head(&mut self.tail, stream, &deliver) {
+        let length = entry.bytes().len();
+        // The log has just compared the entry's checksum with its bytes.
+        let crc = (length >= JOINED_BYTES_MIN).then(|| entry.header.stored_crc());
+        let encoded = self
+            .encoder
+            .deliver_head(&mut self.tail, stream, &deliver, crc);
+        if let Err(error) = encoded {
             return self.unencodable(stream, 0, &error);
         }
-        let length = entry.bytes().len();
         if length <= COPIED_BYTES_MAX {
             self.tail.extend_from_slice(entry.bytes());
             return self.grown_from(before);

@@ -94,6 +94,7 @@ impl Session {
                     messages: produce.messages,
                     skipped: produce.skipped,
                     payload: produce.payload,
+                    payload_crc: frame.payload_crc,
                 };
                 self.handle(to, correlation, command)
             }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use flatbuffers::FlatBufferBuilder;
+use hulse_model::checksum::joined;
 use hulse_model::limits::{FRAME_BYTES_MAX, FRAME_CONTROL_BYTES_MAX};
 
 use crate::deliver::Deliver;
@@ -69,7 +70,7 @@ impl FrameEncoder {
             kind,
             stream,
             correlation,
-            request.payload(),
+            request.payload().into(),
             |builder| request.build(builder, stream),
         )
     }
@@ -103,14 +104,19 @@ impl FrameEncoder {
         reply: &Reply<'_>,
     ) -> Result<(), EncodeError> {
         let kind = reply.kind();
-        self.head(out, kind, stream, correlation, reply.payload(), |builder| {
-            reply.build(builder)
-        })
+        self.head(
+            out,
+            kind,
+            stream,
+            correlation,
+            reply.payload().into(),
+            |builder| reply.build(builder),
+        )
     }
 
     /// Writes a delivery to the end of `out` up to the entry, which the caller sends right behind
-    /// from where it lies: header and control part are a few dozen bytes, and the entry is read
-    /// once for the checksum and never copied.
+    /// from where it lies: header and control part are a few dozen bytes, and the entry is never
+    /// copied. Where the checksum of its bytes is known, they are not read either.
     ///
     /// # Errors
     /// When a field is out of its bounds; `out` is then as before.
@@ -119,8 +125,13 @@ impl FrameEncoder {
         out: &mut Vec<u8>,
         stream: u32,
         deliver: &Deliver<'_>,
+        entry_crc: Option<u32>,
     ) -> Result<(), EncodeError> {
-        self.head(out, Kind::Deliver, stream, 0, deliver.entry, |builder| {
+        let payload = Payload {
+            bytes: deliver.entry,
+            crc: entry_crc,
+        };
+        self.head(out, Kind::Deliver, stream, 0, payload, |builder| {
             deliver.build(builder)
         })
     }
@@ -131,7 +142,7 @@ impl FrameEncoder {
         kind: Kind,
         stream: u32,
         correlation: u64,
-        payload: &[u8],
+        payload: Payload<'_>,
         build: impl FnOnce(&mut Builder) -> Result<(), Violation>,
     ) -> Result<(), EncodeError> {
         if !kind.may_carry(stream, correlation) {
@@ -152,26 +163,49 @@ impl FrameEncoder {
                 bytes: control.len(),
             });
         }
-        let bytes = FRAME_HEADER_BYTES + control.len() + payload.len();
+        let bytes = FRAME_HEADER_BYTES + control.len() + payload.bytes.len();
         let length = u32::try_from(bytes)
             .ok()
             .filter(|_| bytes <= FRAME_BYTES_MAX)
             .ok_or(EncodeError::Oversized { bytes })?;
         let mut body_crc = crc32fast::Hasher::new();
         body_crc.update(control);
-        body_crc.update(payload);
+        let body_crc = match payload.crc {
+            Some(crc) => {
+                debug_assert_eq!(crc, crc32fast::hash(payload.bytes));
+                joined(body_crc.finalize(), crc, payload.bytes.len())
+            }
+            None => {
+                body_crc.update(payload.bytes);
+                body_crc.finalize()
+            }
+        };
         let header = FrameHeader {
             length,
             kind,
             stream,
             control_bytes: u32::try_from(control.len()).expect("the limit fits into 32 bits"),
             correlation,
-            body_crc: body_crc.finalize(),
+            body_crc,
         };
         out.reserve(FRAME_HEADER_BYTES + control.len());
         header.encode(out);
         out.extend_from_slice(control);
         Ok(())
+    }
+}
+
+/// What stands behind a frame's control part.
+#[derive(Clone, Copy)]
+struct Payload<'a> {
+    bytes: &'a [u8],
+    /// Its checksum, if it is known.
+    crc: Option<u32>,
+}
+
+impl<'a> From<&'a [u8]> for Payload<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { bytes, crc: None }
     }
 }
 

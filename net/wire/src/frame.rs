@@ -14,6 +14,7 @@
 
 use alloc::vec::Vec;
 
+use hulse_model::checksum::{JOINED_BYTES_MIN, of_second};
 use hulse_model::limits::{FRAME_BYTES_MAX, FRAME_CONTROL_BYTES_MAX};
 
 use crate::error::FrameError;
@@ -148,6 +149,8 @@ pub struct Frame<'a> {
     pub control: &'a [u8],
     /// The bytes behind it.
     pub payload: &'a [u8],
+    /// Checksum of the payload, where it came out of the frame's own: for a large one.
+    pub payload_crc: Option<u32>,
 }
 
 impl Frame<'_> {
@@ -228,12 +231,15 @@ fn cut<'a>(buf: &'a [u8], header: &FrameHeader) -> Result<Option<(Frame<'a>, usi
         });
     }
     let (control, payload) = body.split_at(header.control_bytes as usize);
+    let payload_crc = (payload.len() >= JOINED_BYTES_MIN)
+        .then(|| of_second(actual, crc32fast::hash(control), payload.len()));
     let frame = Frame {
         kind: header.kind,
         stream: header.stream,
         correlation: header.correlation,
         control,
         payload,
+        payload_crc,
     };
     Ok(Some((frame, length)))
 }

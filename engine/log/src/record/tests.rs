@@ -16,6 +16,7 @@ fn record(payload: &[u8], offset: Offset, synced_before: Offset) -> Vec<u8> {
         sequence: 41,
         messages: 3,
         payload,
+        payload_crc: None,
     };
     let mut entry = Vec::new();
     let header = encode_entry(&draft, Term(2), offset, &mut entry);

@@ -39,6 +39,7 @@ impl Segment {
             sequence: 0,
             messages: 1,
             payload,
+            payload_crc: None,
         };
         let mut entry = Vec::new();
         let stored = encode_entry(&draft, Term(term), Offset(offset), &mut entry);

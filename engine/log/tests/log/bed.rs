@@ -43,6 +43,7 @@ pub(crate) fn draft(payload: &[u8], ms: u64) -> EntryDraft<'_> {
         sequence: 0,
         messages: 1,
         payload,
+        payload_crc: None,
     }
 }
 

@@ -12,6 +12,7 @@ fn draft(payload: &[u8]) -> EntryDraft<'_> {
         sequence: 0,
         messages: 1,
         payload,
+        payload_crc: None,
     }
 }
 

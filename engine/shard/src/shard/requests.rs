@@ -179,6 +179,7 @@ impl<D: Disk> Shard<D> {
                     messages,
                     skipped,
                     payload,
+                    payload_crc,
                 },
                 Role::Producer { opened, refused },
             ) => {
@@ -187,6 +188,7 @@ impl<D: Disk> Shard<D> {
                     messages,
                     skipped,
                     payload,
+                    payload_crc,
                 };
                 check_behind(refused, &batch)?;
                 let handled = partition.produce(clock, opened, batch, to, correlation, fx);

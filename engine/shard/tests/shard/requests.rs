@@ -105,6 +105,7 @@ impl Sent {
                     messages: batch.messages,
                     skipped: *skipped,
                     payload: &batch.payload,
+                    payload_crc: None,
                 };
                 let handled = of(rim, command);
                 if handled == Handled::Done {

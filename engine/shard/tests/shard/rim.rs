@@ -311,6 +311,7 @@ impl Rim {
             messages,
             skipped: false,
             payload,
+            payload_crc: None,
         };
         self.act(|shard, clock, fx| shard.handle(clock, to, id, batch, fx))
     }

@@ -170,6 +170,7 @@ fn what_is_behind_a_refused_batch_is_not_stored_before_it() {
         messages: 1,
         skipped: true,
         payload: b"also behind it",
+        payload_crc: None,
     };
     rim.ask(p, skipping.clone());
     rim.settle();
@@ -212,6 +213,7 @@ fn a_producer_goes_on_without_a_batch_that_was_refused_for_good() {
                 messages: 1,
                 skipped,
                 payload,
+                payload_crc: None,
             },
         );
     }

@@ -75,6 +75,7 @@ impl IncomingFrame {
             correlation: self.correlation,
             control: &self.bytes[self.control.clone()],
             payload: &self.bytes[self.payload.clone()],
+            payload_crc: None,
         })
     }
 }

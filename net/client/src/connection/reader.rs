@@ -11,13 +11,9 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
+use super::buffers::Buffers;
 use super::frame::IncomingFrame;
 use crate::error::ClientError;
-
-/// How much is read at once, at the most, unless a frame is larger.
-const READ_BYTES: usize = 128 * 1024;
-/// Free space of the buffer below which it is made new.
-const READ_BYTES_MIN: usize = 16 * 1024;
 
 /// Reads until the connection ends, and tells everyone then. `buffer` holds what came behind the
 /// handshake.
@@ -38,18 +34,15 @@ pub(super) async fn read(shared: Arc<Shared>, socket: OwnedReadHalf, buffer: Byt
     }
 }
 
-async fn read_frames(
-    shared: &Shared,
-    mut socket: OwnedReadHalf,
-    mut buffer: BytesMut,
-) -> ClientError {
+async fn read_frames(shared: &Shared, mut socket: OwnedReadHalf, buffer: BytesMut) -> ClientError {
+    let mut buffers = Buffers::new(buffer);
     let timeout = shared.agreement.beacon_timeout;
     let mut heard = Instant::now();
     let mut silence = pin!(sleep_until(heard + timeout));
     let mut ended = pin!(shared.ending.wait());
     loop {
         loop {
-            match IncomingFrame::take(&mut buffer) {
+            match IncomingFrame::take(buffers.filling()) {
                 Ok(Some(frame)) => {
                     if let Err(cause) = dispatch(shared, frame) {
                         return cause;
@@ -59,13 +52,12 @@ async fn read_frames(
                 Err(error) => return ClientError::corrupt(&shared.address, &error),
             }
         }
-        let missing = IncomingFrame::needed(&buffer).saturating_sub(buffer.len());
-        if buffer.capacity() - buffer.len() < missing.max(READ_BYTES_MIN) {
-            buffer.reserve(missing.max(READ_BYTES));
-        }
+        let buffer = buffers.filling();
+        let missing = IncomingFrame::needed(buffer).saturating_sub(buffer.len());
+        buffers.make_room(missing);
         tokio::select! {
             biased;
-            read = socket.read_buf(&mut buffer) => {
+            read = socket.read_buf(buffers.filling()) => {
                 let source = match read {
                     Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                     Ok(_) => {

@@ -433,6 +433,7 @@ mod tests {
             sequence: 0,
             messages,
             payload,
+            payload_crc: None,
         };
         let mut bytes = Vec::new();
         encode_entry(&draft, Term(term), Offset(offset), &mut bytes);

@@ -394,6 +394,7 @@ pub(crate) fn raw_entry(term: u64, offset: u64, messages: u32, payload: &[u8]) -
         sequence: 100 * offset,
         messages,
         payload,
+        payload_crc: None,
     };
     let mut bytes = Vec::new();
     encode_entry(&draft, Term(term), Offset(offset), &mut bytes);

@@ -31,6 +31,7 @@ const NASTY: [u32; 12] = [
 fn frame(kind: Kind, control: &[u8]) -> Frame<'_> {
     let (stream, correlation) = if kind.may_carry(1, 1) { (1, 1) } else { (0, 1) };
     Frame {
+        payload_crc: None,
         kind,
         stream,
         correlation,

@@ -131,7 +131,7 @@ fn a_delivery_is_headed_without_its_entry() {
     };
     let (mut head, mut whole) = (Vec::new(), Vec::new());
     FrameEncoder::new()
-        .deliver_head(&mut head, 5, &deliver)
+        .deliver_head(&mut head, 5, &deliver, None)
         .unwrap();
     assert!(
         head.len() < 100,
@@ -250,7 +250,7 @@ fn what_is_over_a_limit_is_not_written() {
         entry: &entry,
     };
     let error = FrameEncoder::new()
-        .deliver_head(&mut out, 1, &deliver)
+        .deliver_head(&mut out, 1, &deliver, None)
         .unwrap_err();
     assert!(matches!(error, EncodeError::Oversized { .. }), "{error}");
     let error = Request::Ping.encode(&mut out, 1, 1).unwrap_err();
