@@ -1,7 +1,8 @@
 //! Aligned writes past the page cache, several of them under way at a time.
 //!
-//! A direct write has whole blocks. What does not fill one is held back until more comes, or a sync
-//! does: then its block is written with zeros behind it, and once more with what follows.
+//! What comes is gathered in memory until there are 64 KiB of it, at a multiple of them in the
+//! segment, or until a sync is due. A sync sends off what is there in whole blocks: the last one with
+//! zeros behind the bytes, and once more with what follows.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,10 +12,10 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::align::{BLOCK_BYTES, block_start};
+use crate::align::{AlignedBuffer, BLOCK_BYTES, block_start};
 use crate::memory::TailMemory;
 use crate::segment::Segment;
-use crate::way::{Settle, WayIn};
+use crate::way::{PIECE_BYTES, Settle, WayIn};
 use crate::writers::Writers;
 
 /// Opens a file for direct writes; it is made if it does not exist.
@@ -34,20 +35,29 @@ pub(crate) struct Direct {
     file: Option<Arc<File>>,
     /// Where the segment begins in the log.
     log_position: usize,
-    held: Held,
+    gathered: Gathered,
 }
 
-/// The bytes of the last block, as long as it is not full.
+/// What the next write has, from the start of a block on.
 #[derive(Debug, Default)]
-struct Held {
-    bytes: Vec<u8>,
-    /// Where the block begins in the segment.
+struct Gathered {
+    /// Taken when there is something to gather.
+    buffer: Option<AlignedBuffer>,
+    /// Where the buffer's first block lies in the segment.
     position: usize,
-    /// How many of the bytes were sent off by a sync.
+    bytes: usize,
+    /// How many of the bytes were sent off before: the beginning of the first block.
     sent: usize,
     /// The write that sent them. The block may not be written again before it has ended: nothing
     /// says which of two writes under way comes last.
     write: Option<u64>,
+}
+
+impl Gathered {
+    /// How many bytes it takes until it ends at a multiple of a piece.
+    const fn room(&self) -> usize {
+        PIECE_BYTES - self.position % PIECE_BYTES - self.bytes
+    }
 }
 
 impl Direct {
@@ -57,78 +67,74 @@ impl Direct {
             memory: Arc::new(TailMemory::new(segment_bytes)),
             file: None,
             log_position: 0,
-            held: Held::default(),
+            gathered: Gathered::default(),
         })
     }
 
-    fn file(&self) -> Arc<File> {
-        self.file.clone().expect("a segment was begun")
-    }
-
-    /// Writes the last block as far as it goes, unless that was done.
-    fn send_held(&mut self) -> io::Result<()> {
-        let held = self.held.bytes.len();
-        if held == self.held.sent {
+    /// Sends off what was gathered, and gathers from its last block on if that is not full.
+    fn send(&mut self) -> io::Result<()> {
+        let gathered = &mut self.gathered;
+        if gathered.bytes == gathered.sent {
             return Ok(());
         }
-        self.await_block()?;
-        let mut buffer = self.writers.buffer()?;
-        buffer[..held].copy_from_slice(&self.held.bytes);
-        buffer[held..BLOCK_BYTES].fill(0);
-        let position = self.held.position;
-        let write = self
-            .writers
-            .send(self.file(), buffer, BLOCK_BYTES, position);
-        self.held.sent = held;
-        self.held.write = Some(write);
-        Ok(())
-    }
-
-    /// Waits until no write of the last block is under way.
-    fn await_block(&mut self) -> io::Result<()> {
-        match self.held.write.take() {
-            Some(write) => self.writers.wait_for(write),
-            None => Ok(()),
+        if let Some(write) = gathered.write.take() {
+            self.writers.wait_for(write)?;
         }
+        let mut buffer = gathered.buffer.take().expect("it has bytes");
+        let blocks = gathered.bytes.next_multiple_of(BLOCK_BYTES);
+        buffer[gathered.bytes..blocks].fill(0);
+        let full = block_start(gathered.bytes);
+        let rest = gathered.bytes - full;
+        if rest > 0 {
+            let mut next = self.writers.buffer()?;
+            next[..rest].copy_from_slice(&buffer[full..gathered.bytes]);
+            gathered.buffer = Some(next);
+        }
+        let file = self.file.clone().expect("a segment was begun");
+        let write = self.writers.send(file, buffer, blocks, gathered.position);
+        gathered.write = (rest > 0).then_some(write);
+        gathered.position += full;
+        gathered.bytes = rest;
+        gathered.sent = rest;
+        Ok(())
     }
 }
 
 impl WayIn for Direct {
     fn begin(&mut self, segment: &Segment) -> io::Result<()> {
-        if self.file.is_some() {
-            self.send_held()?;
+        self.send()?;
+        if let Some(buffer) = self.gathered.buffer.take() {
+            self.writers.give_back(buffer);
         }
+        self.gathered = Gathered::default();
         self.file = Some(Arc::new(open_direct(&segment.path)?));
         self.log_position = segment.log_position();
-        self.held = Held::default();
         Ok(())
     }
 
-    fn append(&mut self, piece: &[u8], position: usize) -> io::Result<()> {
-        let held = self.held.bytes.len();
-        assert_eq!(position, self.held.position + held, "pieces leave no gap");
+    fn append(&mut self, mut piece: &[u8], position: usize) -> io::Result<()> {
+        let end = self.gathered.position + self.gathered.bytes;
+        assert_eq!(position, end, "pieces leave no gap");
         self.memory.keep(piece, self.log_position + position);
-        let whole = block_start(held + piece.len());
-        if whole == 0 {
-            self.held.bytes.extend_from_slice(piece);
-            return Ok(());
+        while !piece.is_empty() {
+            let gathered = &mut self.gathered;
+            let (now, later) = piece.split_at(piece.len().min(gathered.room()));
+            let buffer = match &mut gathered.buffer {
+                Some(buffer) => buffer,
+                none => none.insert(self.writers.buffer()?),
+            };
+            buffer[gathered.bytes..gathered.bytes + now.len()].copy_from_slice(now);
+            gathered.bytes += now.len();
+            piece = later;
+            if gathered.room() == 0 {
+                self.send()?;
+            }
         }
-        self.await_block()?;
-        let (now, later) = piece.split_at(whole - held);
-        let mut buffer = self.writers.buffer()?;
-        buffer[..held].copy_from_slice(&self.held.bytes);
-        buffer[held..whole].copy_from_slice(now);
-        let position = self.held.position;
-        self.writers.send(self.file(), buffer, whole, position);
-        self.held.bytes.clear();
-        self.held.bytes.extend_from_slice(later);
-        self.held.position += whole;
-        self.held.sent = 0;
         Ok(())
     }
 
     fn settle(&mut self) -> io::Result<Settle> {
-        self.send_held()?;
+        self.send()?;
         Ok(self.writers.settle())
     }
 

@@ -12,15 +12,18 @@ notes:
 - Times are in microseconds, of one append (a piece: 64 KiB, or what a sync covers if that is less)
   and of one sync. Figures are medians over the turns; each max is the worst of all turns.
 - A sync begins when so many bytes are not durable and none is running, and covers all that was
-  written when it began: `KiB/syn` says how much that was. MB/s are of durable bytes.
+  written when it began: `KiB/syn` says how much that was. MB/s are of durable bytes. With
+  `--unsynced 0` the writer waits for every sync, and a sync covers what it is named after.
 - `cpu` is this process, with the thread that makes segments; `all` is the whole machine, with the
-  kernel's own threads that write out the page cache, and with whatever else was running.
+  kernel's own threads that write out the page cache, and with whatever else was running. The
+  kernel samples the latter, which finds too little where work comes in short bits, as at a rate.
 - `wait` is for segments that were not made yet. `first`: segments are made while the log fills.
   `recycled`: they were written before; an allocated segment that is used again is a written one.
-- Direct ways keep the last segment's bytes in memory, a copy that their appends pay for. Their tail
-  is read there: read through the map, what a direct write has just put on the disk must come back
-  from it, which was measured to be slower by a factor of 20. They write by 8 threads; a ring
-  would cost less processor time.
+- Direct ways gather 64 KiB, or what there is when a sync begins. They keep the last segment's bytes
+  in memory, a copy that their appends pay for. Their tail is read there: read through the map, what
+  a direct write has just put on the disk must come back from it, which was measured to be slower by
+  a factor of 20. They write by 8 threads, which have to be woken up, and take the processor from
+  a reader; a ring would cost less.
 - `rd` is the reader's: in `tail` from when a piece was appended until its last record was read, in
   `lagging` from when a piece was due. `missed` are records that the memory no longer had.";
 

@@ -12,7 +12,7 @@ use crate::mapped::Mapped;
 use crate::memory::TailMemory;
 use crate::segment::Segment;
 
-/// At most this many bytes are put into a segment at a time.
+/// At most this many bytes are put into a segment at a time. Segments are a multiple of it.
 pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a sync does before it asks the disk: waiting for writes that are still under way. It runs

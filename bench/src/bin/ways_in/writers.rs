@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use crate::align::{AlignedBuffer, BLOCK_BYTES};
+use crate::align::AlignedBuffer;
 use crate::way::{PIECE_BYTES, Settle};
 
 /// So many writes are under way at most.
@@ -118,7 +118,8 @@ pub(crate) struct Writers {
 
 impl Writers {
     pub(crate) fn start() -> io::Result<Self> {
-        let buffers = (0..WRITES_MAX).map(|_| AlignedBuffer::new(PIECE_BYTES + BLOCK_BYTES));
+        // One more than writes, which is filled meanwhile.
+        let buffers = (0..=WRITES_MAX).map(|_| AlignedBuffer::new(PIECE_BYTES));
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
@@ -142,10 +143,16 @@ impl Writers {
         Ok(writers)
     }
 
-    /// A buffer to fill, as soon as one is free: there are as many as writes may be under way.
+    /// A buffer to fill, as soon as one is free. With one that is filled, the others are as many
+    /// as there are threads.
     pub(crate) fn buffer(&self) -> io::Result<AlignedBuffer> {
         let mut state = self.shared.wait(|state| !state.free.is_empty())?;
         Ok(state.free.pop().expect("one was free"))
+    }
+
+    /// Takes back a buffer that is not sent.
+    pub(crate) fn give_back(&self, buffer: AlignedBuffer) {
+        self.shared.lock().free.push(buffer);
     }
 
     /// Has the first `bytes` bytes of `buffer` written, and answers the write's number.
@@ -201,6 +208,7 @@ impl Drop for Writers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::align::BLOCK_BYTES;
 
     #[test]
     fn a_sync_waits_for_all_writes_before_it_and_for_none_after_it() {
