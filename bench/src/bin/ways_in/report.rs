@@ -15,8 +15,9 @@ notes:
   written when it began: `KiB/syn` says how much that was. MB/s are of durable bytes. With
   `--unsynced 0` the writer waits for every sync, and a sync covers what it is named after.
 - `cpu` is this process, with the thread that makes segments; `all` is the whole machine, with the
-  kernel's own threads that write out the page cache, and with whatever else was running. The
-  kernel samples the latter, which finds too little where work comes in short bits, as at a rate.
+  kernel's own threads that write out the page cache, and with whatever else was running: a row in
+  which it is far above `cpu` was disturbed. The kernel samples it, and finds too little where work
+  comes in short bits, as at a rate.
 - `wait` is for segments that were not made yet. `first`: segments are made while the log fills.
   `recycled`: they were written before; an allocated segment that is used again is a written one.
 - Direct ways gather 64 KiB, or what there is when a sync begins. They keep the last segment's bytes
