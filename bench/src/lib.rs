@@ -13,6 +13,7 @@ mod conditions;
 mod filler;
 mod log_feed;
 mod memory;
+mod processor_time;
 mod ratio;
 mod suite;
 
@@ -21,5 +22,6 @@ pub use conditions::Conditions;
 pub use filler::filler;
 pub use log_feed::LogFeed;
 pub use memory::resident_bytes;
+pub use processor_time::{machine_time, processor_time};
 pub use ratio::{Pair, Ratio};
 pub use suite::{Limit, Scale, Suite, Work, timed};

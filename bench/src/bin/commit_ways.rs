@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use hulse_bench::{BareFile, Conditions, filler};
+use hulse_bench::{BareFile, Conditions, filler, processor_time};
 use hulse_log::{JournalSizes, OsDisk};
 use hulse_model::{PartitionId, Term};
 use hulse_runtime::{Cores, CoresConfig, JobPool, LocalEvent, spawn, sync_data};
@@ -204,17 +204,6 @@ impl Meter {
             cpu_us: cpu * 1e6 / batches,
         }
     }
-}
-
-/// What all threads of this process have used so far, the kernel's workers for it included.
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("the kernel tells");
-    // The name in parentheses may hold anything; user and system time are the 12th and 13th fields
-    // behind it, in hundredths of a second.
-    let fields = stat.rsplit_once(')').expect("a name").1;
-    let fields = fields.split_whitespace().skip(11).take(2);
-    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }
 
 /// A shard with its effects carried out as the broker does it.

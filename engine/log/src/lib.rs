@@ -52,6 +52,8 @@ pub use log::{
     Retention, RoundShare, StoredEntry, SyncError, SyncTicket, TruncateError, WriteError,
 };
 pub use manifest::{LogMark, MANIFEST_VERSION, Manifest, ManifestError, TruncateIntent};
+#[cfg(feature = "ways")]
+pub use map::WritableMap;
 pub use map::{MapSlice, announce_faults};
 pub use mark::MarkFlushed;
 pub use os::{OsDisk, OsFile};
