@@ -16,6 +16,7 @@
 //! without touching the executor, even after its end. And the tasks that are left at the end of a
 //! core are dropped while its ring is still there, so what they own is closed.
 
+mod giving_way;
 mod mailbox;
 mod standby;
 mod waker;
@@ -29,6 +30,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+pub(crate) use giving_way::SyncUnderWay;
+
+use giving_way::GivingWay;
 use mailbox::Mailbox;
 use standby::Standby;
 use waker::TaskWaker;
@@ -50,6 +54,7 @@ pub(crate) struct Scheduler {
     budget: Duration,
     /// When the turn's budget is used up.
     turn_ends: Cell<Instant>,
+    giving_way: GivingWay,
     in_turn: Cell<bool>,
     /// The executor's waker, while the executor runs.
     executor: RefCell<Option<Waker>>,
@@ -161,7 +166,9 @@ impl Scheduler {
     fn turn(&self, context: &mut Context<'_>) -> bool {
         self.keep_executor(context.waker());
         self.in_turn.set(true);
-        self.turn_ends.set(Instant::now() + self.budget);
+        let began = Instant::now();
+        self.turn_ends.set(began + self.budget);
+        self.giving_way.begin_turn(began);
         let mut worked = false;
         loop {
             if self.mailbox.has_mail() {
@@ -173,9 +180,11 @@ impl Scheduler {
             };
             self.poll_task(&next);
             worked = true;
-            if self.is_turn_over() {
+            let now = Instant::now();
+            if now >= self.turn_ends.get() || self.giving_way.has_sync_begun() {
                 break;
             }
+            self.giving_way.give_way(now);
         }
         self.in_turn.set(false);
         worked
@@ -247,6 +256,7 @@ impl Running {
             mailbox: Arc::new(Mailbox::new()),
             budget,
             turn_ends: Cell::new(Instant::now()),
+            giving_way: GivingWay::new(),
             in_turn: Cell::new(false),
             executor: RefCell::new(None),
             closed: Cell::new(false),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::adopt::LentFile;
 use crate::net::io_error;
+use crate::scheduler::SyncUnderWay;
 
 /// A file whose written data this core makes durable without blocking.
 ///
@@ -68,6 +69,7 @@ impl AsFd for SyncFile {
 ///
 /// When this thread is not a core.
 pub async fn sync_data(file: impl AsFd) -> io::Result<()> {
+    let _under_way = SyncUnderWay::begin();
     let lent = LentFile::new(file.as_fd());
     lent.file().fdatasync().await.map_err(io_error)
 }

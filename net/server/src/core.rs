@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
 use hulse_model::{PartitionId, TopicName};
-use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, spawn, sync_data};
+use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data};
 use hulse_shard::{Effect, Reply, Shard, StreamKey};
 
 use crate::connection::Connection;
@@ -36,6 +36,9 @@ pub(crate) fn add(counter: &Cell<u64>, more: u64) {
     counter.set(counter.get() + more);
 }
 
+/// Bytes of requests after which a round ends without waiting for other connections.
+const ROUND_BYTES: usize = 64 * 1024;
+
 /// One core's half of the broker. Shared by the tasks of the core in an `Rc`; no borrow of its
 /// cells outlives a statement that could wait.
 pub(crate) struct Core {
@@ -52,6 +55,10 @@ pub(crate) struct Core {
     pub(crate) control: flume::Sender<Ask>,
     pub(crate) helpers: JobPool,
     pub(crate) stopping: LocalFlag,
+    /// Bytes of requests that were handled since the last round.
+    unended_bytes: Cell<usize>,
+    /// A round is to end once every connection that has something to read has been read.
+    round_wanted: Notify,
     /// An emptied list of effects, kept for its memory.
     spare: RefCell<Vec<Effect<OsDisk>>>,
 }
@@ -79,6 +86,8 @@ impl Core {
             control,
             helpers,
             stopping,
+            unended_bytes: Cell::new(0),
+            round_wanted: Notify::new(),
             spare: RefCell::default(),
         }
     }
@@ -95,8 +104,32 @@ impl Core {
         result
     }
 
+    /// Notes that requests of so many bytes were handled. The round ends when all tasks that are
+    /// ready now have run, so that connections which each say a little share one write and one sync;
+    /// it ends at once when there is enough for a write of its own.
+    pub(crate) fn handled(self: &Rc<Self>, bytes: usize) {
+        let unended = self.unended_bytes.get() + bytes;
+        self.unended_bytes.set(unended);
+        if unended >= ROUND_BYTES {
+            self.end_round();
+        } else {
+            self.round_wanted.notify();
+        }
+    }
+
+    /// Ends the rounds that are wanted.
+    pub(crate) async fn end_wanted_rounds(self: Rc<Self>) {
+        loop {
+            self.round_wanted.notified().await;
+            if self.unended_bytes.get() > 0 {
+                self.end_round();
+            }
+        }
+    }
+
     /// Ends a burst of requests.
     pub(crate) fn end_round(self: &Rc<Self>) {
+        self.unended_bytes.set(0);
         let clock = self.clocks.now();
         self.with_shard(|shard, fx| shard.end_round(clock, fx));
     }

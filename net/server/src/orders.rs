@@ -79,6 +79,7 @@ pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> 
         .serve(move |stream| accept(&taken, stream));
     // The control thread may have given up meanwhile; then it has told this core to stop.
     let _ = opened.send(found);
+    spawn(core.clone().end_wanted_rounds());
     spawn(tick(core.clone()));
     while let Ok(order) = orders.recv_async().await {
         match order {

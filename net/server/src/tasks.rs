@@ -88,6 +88,7 @@ async fn handle_all(
             }
         }
     }
+    let mut handled = 0;
     loop {
         let bytes = input.unhandled();
         let decoded = match connection.phase.get() {
@@ -107,6 +108,7 @@ async fn handle_all(
             Outcome::Taken => {
                 add(&core.counters.frames_received, 1);
                 input.take(length);
+                handled += length;
             }
             Outcome::Held => {
                 core.end_round();
@@ -128,7 +130,9 @@ async fn handle_all(
             }
         }
     }
-    core.end_round();
+    if handled > 0 {
+        core.handled(handled);
+    }
     input.make_room();
     true
 }
