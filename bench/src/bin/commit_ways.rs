@@ -414,7 +414,10 @@ impl Core {
                 let made = made.expect("the helper lives");
                 core.act(|shard, clock, fx| shard.prepared(clock, partition, log, made, fx));
             }),
-            Effect::MarkFlushed { .. } | Effect::Remove { .. } | Effect::Deliver { .. } => {}
+            Effect::MarkFlushed { .. }
+            | Effect::Remove { .. }
+            | Effect::WarmUp { .. }
+            | Effect::Deliver { .. } => {}
         };
     }
 

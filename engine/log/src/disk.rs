@@ -169,6 +169,23 @@ pub trait DiskFile: Clone + Debug + Send + 'static {
     /// `UnexpectedEof` when they lie beyond the file's end, and whatever the disk answers.
     fn slice(&self, position: u64, bytes: usize) -> io::Result<Self::Slice>;
 
+    /// Whether reading these bytes would not wait for the disk, as far as samples tell. A disk that
+    /// cannot say so says yes.
+    fn is_resident(&self, position: u64, bytes: u64) -> bool {
+        let _ = (position, bytes);
+        true
+    }
+
+    /// Brings these bytes into memory, waits for them, and has the disk begin with as many that
+    /// follow. For helper threads.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    fn warm(&self, position: u64, bytes: u64) -> io::Result<()> {
+        let _ = (position, bytes);
+        Ok(())
+    }
+
     /// Makes the file's content durable, and waits for it. For helper threads, recovery and
     /// tests: a core syncs through its ring.
     ///

@@ -49,7 +49,7 @@ pub use journal::{
 pub use leftovers::remove_leftovers;
 pub use log::{
     AppendError, Appended, Checkpoint, CheckpointTicket, Log, ReadCursor, ReadError, Removal,
-    Retention, RoundShare, StoredEntry, SyncError, SyncTicket, TruncateError, WriteError,
+    Retention, RoundShare, StoredEntry, SyncError, SyncTicket, TruncateError, WarmUp, WriteError,
 };
 pub use manifest::{LogMark, MANIFEST_VERSION, Manifest, ManifestError, TruncateIntent};
 #[cfg(feature = "ways")]

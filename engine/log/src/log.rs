@@ -24,6 +24,7 @@ mod round;
 mod spare;
 mod sync;
 mod truncate;
+mod warm;
 
 pub use read::{ReadCursor, ReadError, StoredEntry};
 pub use retain::{Removal, Retention};
@@ -31,6 +32,7 @@ pub use round::{Checkpoint, CheckpointTicket, RoundShare};
 use spare::{Ready, Spare};
 pub use sync::{SyncError, SyncTicket};
 pub use truncate::TruncateError;
+pub use warm::WarmUp;
 
 /// Room that the staging buffer keeps between rounds, in bytes.
 const STAGING_KEPT_BYTES: usize = 4096;

@@ -1,7 +1,8 @@
 //! The real disk: files below a root directory, written in place and read through maps.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,14 +10,20 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
 
 use crate::disk::{Disk, DiskFile, Fill, Reserve, SMALL_FILE_BYTES_MAX, beyond_end};
 use crate::map::{FileMap, MapSlice};
 
 /// Zeros are written in pieces of this many bytes.
 const ZEROS_BYTES: usize = 256 * 1024;
+
+/// Whether bytes are in memory is asked of one in so many: the kernel brings and drops them by more.
+const SAMPLE_BYTES: u64 = 64 * 1024;
+
+/// Bytes are brought into memory in pieces of this many.
+const WARM_BYTES: usize = 256 * 1024;
 
 /// A directory of a real file system.
 #[derive(Debug, Clone)]
@@ -273,6 +280,41 @@ impl DiskFile for OsFile {
             return Err(beyond());
         }
         self.map()?.slice(start..end).ok_or_else(beyond)
+    }
+
+    fn is_resident(&self, position: u64, bytes: u64) -> bool {
+        let end = position + bytes;
+        let mut at = position;
+        while at < end {
+            let mut byte = [0];
+            let mut slice = [IoSliceMut::new(&mut byte)];
+            let read = preadv2(&self.0.file, &mut slice, at, ReadWriteFlags::NOWAIT);
+            // Whatever else it says, the map will say better.
+            if read == Err(Errno::AGAIN) {
+                return false;
+            }
+            at = if at + SAMPLE_BYTES < end || at + 1 >= end {
+                at + SAMPLE_BYTES
+            } else {
+                end - 1
+            };
+        }
+        true
+    }
+
+    fn warm(&self, position: u64, bytes: u64) -> io::Result<()> {
+        let mut scratch = vec![0; WARM_BYTES];
+        let end = (position + bytes).min(self.0.bytes);
+        let mut at = position;
+        while at < end {
+            let piece = usize::try_from(end - at).map_or(WARM_BYTES, |left| left.min(WARM_BYTES));
+            self.0.file.read_exact_at(&mut scratch[..piece], at)?;
+            at += piece as u64;
+        }
+        if let Some(bytes) = NonZeroU64::new(bytes) {
+            fadvise(&self.0.file, end, Some(bytes), Advice::WillNeed)?;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, Fill, Reserve, beyond_end};
@@ -59,6 +60,8 @@ struct State {
     free_bytes: Option<u64>,
     /// A small file that cannot be read.
     unreadable: Option<String>,
+    /// What is in memory, as files' numbers with ranges; without it everything is.
+    resident: Option<Vec<(u64, Range<u64>)>>,
 }
 
 impl State {
@@ -185,6 +188,12 @@ impl SimDisk {
     /// Lets files grow by so many bytes from now on, and no further.
     pub fn set_free_bytes(&self, bytes: Option<u64>) {
         self.state().free_bytes = bytes;
+    }
+
+    /// Lets the machine's memory forget what the files hold: from now on only what was warmed is in
+    /// it.
+    pub fn cool(&self) {
+        self.state().resident = Some(Vec::new());
     }
 
     /// The disk that another start of the machine finds after a crash at this moment. This one
@@ -466,6 +475,22 @@ impl DiskFile for SimFile {
         let end = at.checked_add(bytes).ok_or_else(beyond)?;
         let file = &state.image.inodes[&self.inode];
         file.live.get(at..end).map(Into::into).ok_or_else(beyond)
+    }
+
+    fn is_resident(&self, position: u64, bytes: u64) -> bool {
+        let wanted = position..position + bytes;
+        self.disk.state().resident.as_ref().is_none_or(|resident| {
+            resident.iter().any(|(inode, range)| {
+                *inode == self.inode && range.start <= wanted.start && range.end >= wanted.end
+            })
+        })
+    }
+
+    fn warm(&self, position: u64, bytes: u64) -> io::Result<()> {
+        if let Some(resident) = &mut self.disk.state().resident {
+            resident.push((self.inode, position..position + bytes));
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -37,7 +37,19 @@ struct Served {
     dispatcher: Dispatcher,
     /// Where in the log the next entry is read, so that reading on needs no search.
     reader: Option<ReadCursor>,
+    warming: Warming,
     attached: Option<Attached>,
+}
+
+/// Whether what is read next is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Warming {
+    /// It is, or has not been looked at.
+    No,
+    /// A helper brings it there.
+    UnderWay,
+    /// A helper has brought it there: it is read now, whatever became of it since.
+    Done,
 }
 
 impl Served {
@@ -133,6 +145,7 @@ impl<D: Disk> Partition<D> {
         let served = served.or_insert(Served {
             dispatcher,
             reader: None,
+            warming: Warming::No,
             attached: None,
         });
         let attached = served.dispatcher.attach(THE_CONSUMER);
@@ -228,11 +241,15 @@ impl<D: Disk> Partition<D> {
             let Served {
                 dispatcher,
                 reader,
+                warming,
                 attached: Some(attached),
             } = served
             else {
                 continue;
             };
+            if *warming == Warming::UnderWay {
+                continue;
+            }
             let to = attached.stream;
             let Some(subscription) = self.state.subscription(*id) else {
                 continue;
@@ -248,6 +265,19 @@ impl<D: Disk> Partition<D> {
                 if reader.offset() != offset {
                     *reader = log.cursor(offset);
                 }
+                // An error here comes again when the entry is read.
+                if let Ok(Some(work)) = log.cold_ahead(reader, end)
+                    && *warming != Warming::Done
+                {
+                    *warming = Warming::UnderWay;
+                    fx.push(Effect::WarmUp {
+                        partition: self.spec.id,
+                        subscription: *id,
+                        work,
+                    });
+                    break;
+                }
+                *warming = Warming::No;
                 let entry = match log.read(reader, end) {
                     Ok(Some(entry)) => entry,
                     Ok(None) => break,
@@ -281,6 +311,13 @@ impl<D: Disk> Partition<D> {
                     entry,
                 });
             }
+        }
+    }
+
+    /// What a subscription waited for is in memory.
+    pub(crate) fn warmed(&mut self, subscription: u64) {
+        if let Some(served) = self.consumers.by_subscription.get_mut(&subscription) {
+            served.warming = Warming::Done;
         }
     }
 

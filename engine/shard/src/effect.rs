@@ -2,7 +2,7 @@
 
 use hulse_log::{
     Disk, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal, StoredEntry,
-    SyncTicket,
+    SyncTicket, WarmUp,
 };
 use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
 use hulse_subscription::IndexRange;
@@ -87,6 +87,15 @@ pub enum Effect<D: Disk> {
         partition: PartitionId,
         /// The work.
         work: MarkFlushed<D>,
+    },
+    /// Brings a part of a log into memory on a helper thread, then calls [`crate::Shard::warmed`].
+    WarmUp {
+        /// The partition.
+        partition: PartitionId,
+        /// The subscription that waits for it.
+        subscription: u64,
+        /// The work.
+        work: WarmUp<D>,
     },
     /// The connection's held request may be offered again.
     Resume {

@@ -199,6 +199,18 @@ impl Core {
                         core.with_shard(|shard, fx| shard.synced_in_background(clock, synced, fx));
                     },
                 ),
+                Effect::WarmUp {
+                    partition,
+                    subscription,
+                    work,
+                } => self.help(
+                    move || work.run(),
+                    move |core, result| {
+                        core.with_shard(|shard, fx| {
+                            shard.warmed(partition, subscription, &result, fx);
+                        });
+                    },
+                ),
                 Effect::MarkFlushed { partition, work } => {
                     self.help(
                         move || work.run(),

@@ -37,8 +37,9 @@ pub const ACKNOWLEDGEMENT_MEANS: &str = "An acknowledgement means: at `disk` (th
 const ORDERS_MAX: usize = 1024;
 /// Questions that may wait for the control thread.
 const ASKS_MAX: usize = 4096;
-/// Threads that zero segments and remove files.
-const HELPERS: usize = 2;
+/// Threads that make segments, remove them, sync in the background and read ahead: the first takes its
+/// time, and the others go on meanwhile.
+const HELPERS: usize = 4;
 /// Jobs that may wait for them.
 const JOBS_MAX: usize = 4096;
 /// How long a taken port is tried.

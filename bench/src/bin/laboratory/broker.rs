@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hulse_bench::drop_pages;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -163,6 +164,22 @@ impl Broker {
         disk_bytes(&self.data()).map_err(Failure::io("the broker's files"))
     }
 
+    /// Takes the pages of its files from the page cache, but for those that it has mapped.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn drop_pages(&self) -> Result<(), Failure> {
+        drop_all_pages(&self.data()).map_err(Failure::io("the broker's files"))
+    }
+
+    /// How many files and connections it has open.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn open_files(&self) -> Result<usize, Failure> {
+        self.server()?.open_files()
+    }
+
     /// Runs the command of one line, whose words are separated by spaces, against it, on the load's
     /// processors, and reads its JSON.
     ///
@@ -283,6 +300,20 @@ fn disk_bytes(path: &Path) -> std::io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+fn drop_all_pages(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            drop_all_pages(&entry?.path())?;
+        }
+        return Ok(());
+    }
+    match drop_pages(path) {
+        // The broker removes files at any time.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        dropped => dropped,
+    }
 }
 
 #[cfg(test)]

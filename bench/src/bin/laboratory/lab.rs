@@ -23,6 +23,8 @@ pub(crate) struct Scale {
     pub(crate) rounds: usize,
     /// Partitions of the rows with many.
     pub(crate) partitions: u32,
+    /// How long the soak takes, in minutes.
+    pub(crate) soak_minutes: u32,
 }
 
 /// The program, and how much of it is measured.

@@ -56,6 +56,9 @@ struct Arguments {
     /// Partitions of the rows with many
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     partitions: u32,
+    /// Minutes that the soak takes
+    #[arg(long, value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    soak: u32,
     /// Where the JSON file goes, and the plots [default: target/laboratory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -139,6 +142,7 @@ fn lab(arguments: &Arguments) -> Result<Lab, Failure> {
             quick: arguments.quick,
             rounds: rounds as usize,
             partitions: arguments.partitions,
+            soak_minutes: arguments.soak,
         },
     })
 }

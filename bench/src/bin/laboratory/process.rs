@@ -121,6 +121,15 @@ impl Server {
         own_memory(&text).ok_or_else(|| Failure::new(format!("{path} is not as it should be")))
     }
 
+    /// How many files, sockets included, it has open.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn open_files(&self) -> Result<usize, Failure> {
+        let path = format!("/proc/{}/fd", self.child.id());
+        Ok(fs::read_dir(&path).map_err(Failure::io(&path))?.count())
+    }
+
     /// Asks it to stop and waits until it is gone.
     ///
     /// # Errors
@@ -201,6 +210,7 @@ mod tests {
         assert_eq!(line, "ready");
         assert!(server.cpu().unwrap() < Duration::from_secs(1));
         assert!(server.memory().unwrap() > 0);
+        assert!(server.open_files().unwrap() >= 3);
         server.stop().unwrap();
     }
 }

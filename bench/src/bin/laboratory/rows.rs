@@ -2,10 +2,12 @@
 
 pub(crate) mod beside_iggy;
 pub(crate) mod beside_others;
+pub(crate) mod cold;
 pub(crate) mod curves;
 pub(crate) mod ingest;
 pub(crate) mod latency;
 pub(crate) mod partitions;
+pub(crate) mod time;
 
 use crate::failure::Failure;
 use crate::lab::Lab;
@@ -78,6 +80,11 @@ pub(crate) const PIECES: &[Piece] = &[
         beside_iggy::reading,
     ),
     rows(
+        "lagging-reader",
+        "live publishes beside a consumer that reads cold data",
+        cold::reader,
+    ),
+    rows(
         "iggy-batched",
         "batches of 1,000 against Iggy (scaled)",
         beside_iggy::batched,
@@ -111,6 +118,16 @@ pub(crate) const PIECES: &[Piece] = &[
         name: "curves-cost",
         about: "plots of a message's cost against partitions and connections",
         measure: Measure::Curves(curves::costs),
+    },
+    Piece {
+        name: "curves-backlog",
+        about: "plots of a message's and a restart's cost against the backlog",
+        measure: Measure::Curves(time::backlog),
+    },
+    Piece {
+        name: "soak",
+        about: "plots of memory and open files against uptime",
+        measure: Measure::Curves(time::soak),
     },
 ];
 

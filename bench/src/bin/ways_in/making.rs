@@ -8,8 +8,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-use hulse_log::{Disk, DiskFile, OsDisk, Reserve};
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use hulse_log::{Disk, DiskFile, Fill, OsDisk, Reserve};
 
 use crate::align::AlignedBuffer;
 use crate::direct::open_direct;
@@ -18,10 +17,10 @@ use crate::segment::{Ring, Segment};
 /// Direct zeros are written in pieces of this many bytes.
 const DIRECT_ZEROS_BYTES: usize = 1 << 20;
 
-/// How a new segment is made. In each way it is durable with its name when it is handed over.
+/// How a new segment is made: in two of the ways by the log's own code. In each way it is durable with its name when it is handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Making {
-    /// Written with zeros through the page cache, by the log's own code.
+    /// Written with zeros through the page cache, a little at a time.
     Zeros,
     /// Written with zeros past the page cache: pages of it would be in the way of direct writes.
     DirectZeros,
@@ -34,9 +33,14 @@ impl Making {
     pub(crate) fn make(self, path: &Path, bytes: usize) -> io::Result<()> {
         let (dir, name) = dir_and_name(path)?;
         match self {
-            Self::Zeros => {
+            Self::Zeros | Self::Allocated => {
+                let fill = if self == Self::Zeros {
+                    Fill::Written
+                } else {
+                    Fill::Allocated
+                };
                 let disk = OsDisk::new(dir);
-                let file = disk.create_zeroed(name, bytes as u64, Reserve::Whole)?;
+                let file = disk.create_zeroed(name, bytes as u64, fill, Reserve::Whole)?;
                 file.sync_data()?;
             }
             Self::DirectZeros => {
@@ -49,11 +53,6 @@ impl Making {
                     written += piece;
                 }
                 file.sync_data()?;
-            }
-            Self::Allocated => {
-                let file = File::create_new(path)?;
-                fallocate(&file, FallocateFlags::empty(), 0, bytes as u64)?;
-                file.sync_all()?;
             }
         }
         sync_dir(dir)
@@ -69,13 +68,6 @@ pub(crate) fn dir_and_name(path: &Path) -> io::Result<(&Path, &str)> {
 
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// Takes a file's pages from the page cache. They have to be synced and must not be mapped.
-pub(crate) fn drop_pages(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    file.sync_data()?;
-    Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
 }
 
 /// Brings a file's pages into the page cache.

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use hulse_log::{Disk, DiskFile, OsDisk, OsFile};
 
+use hulse_bench::drop_pages;
+
 use crate::figures::Reading;
 use crate::fill::{Appended, Load, NUMBER_BYTES};
-use crate::making::{dir_and_name, drop_pages};
+use crate::making::dir_and_name;
 use crate::memory::TailMemory;
 use crate::way::PIECE_BYTES;
 

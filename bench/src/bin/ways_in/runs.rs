@@ -8,9 +8,11 @@ use std::sync::mpsc::channel;
 use clap::ValueEnum;
 use tempfile::TempDir;
 
+use hulse_bench::drop_pages;
+
 use crate::figures::Figures;
 use crate::fill::{Load, fill};
-use crate::making::{Again, Maker, Source, drop_pages, load_pages, sync_dir};
+use crate::making::{Again, Maker, Source, load_pages, sync_dir};
 use crate::reader::{follow, lag};
 use crate::segment::Ring;
 use crate::way::Way;

@@ -18,6 +18,8 @@ use crate::segments::Stage;
 pub struct ReadCursor {
     offset: Offset,
     hint: Option<Hint>,
+    /// A segment, and how far in it what lies before is in memory.
+    warm: Option<(u64, u64)>,
 }
 
 /// Where the record of a cursor's offset stands.
@@ -33,6 +35,17 @@ impl ReadCursor {
     #[must_use]
     pub const fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// Whether a segment is known to be in memory up to `end`.
+    pub(super) fn is_warm(&self, segment: u64, end: u64) -> bool {
+        self.warm
+            .is_some_and(|(warm, upto)| warm == segment && upto >= end)
+    }
+
+    /// Notes that it is.
+    pub(super) const fn note_warm(&mut self, segment: u64, upto: u64) {
+        self.warm = Some((segment, upto));
     }
 }
 
@@ -96,7 +109,11 @@ impl<D: Disk> Log<D> {
     /// A cursor that reads the entry at `offset` next.
     #[must_use]
     pub const fn cursor(&self, offset: Offset) -> ReadCursor {
-        ReadCursor { offset, hint: None }
+        ReadCursor {
+            offset,
+            hint: None,
+            warm: None,
+        }
     }
 
     /// Reads the cursor's entry and moves the cursor on, when the entry lies below `below` and is
@@ -124,8 +141,7 @@ impl<D: Disk> Log<D> {
             });
         }
         self.refuse_damaged(offset)?;
-        let hint = cursor.hint.filter(|hint| hint.epoch == self.epoch);
-        let place = match hint.and_then(|hint| self.follow(hint, offset)) {
+        let place = match self.place_of(cursor) {
             Some(place) => Some(place),
             None => self.find(offset)?,
         };
@@ -142,10 +158,8 @@ impl<D: Disk> Log<D> {
                 end: offset.next(),
             });
         };
-        *cursor = ReadCursor {
-            offset: offset.next(),
-            hint: Some(hint),
-        };
+        cursor.offset = offset.next();
+        cursor.hint = Some(hint);
         Ok(Some(entry))
     }
 
@@ -195,6 +209,12 @@ impl<D: Disk> Log<D> {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Where the cursor's entry stands, if it remembers.
+    pub(super) fn place_of(&self, cursor: &ReadCursor) -> Option<(u64, u64)> {
+        let hint = cursor.hint.filter(|hint| hint.epoch == self.epoch)?;
+        self.follow(hint, cursor.offset)
     }
 
     /// The place that a hint means: in its segment, or at the start of the next one.
@@ -350,7 +370,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    fn open_segment(&mut self, number: u64) -> Result<(), ReadError> {
+    pub(super) fn open_segment(&mut self, number: u64) -> Result<(), ReadError> {
         self.segments
             .open(&self.home.disk, &self.home.dir, number)
             .map_err(|source| {

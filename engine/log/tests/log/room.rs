@@ -110,3 +110,26 @@ fn a_log_that_does_not_wait_for_zeros_gets_none_for_a_while() {
     assert_eq!(fills[0], Fill::Written);
     assert_eq!(fills[1..9], [Fill::Allocated; 8]);
 }
+
+#[test]
+fn what_has_left_the_memory_is_told_and_brought_back() {
+    // Not in the directory for temporary files, which may be memory itself.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let disk = OsDisk::new(dir.path());
+    let file = disk
+        .create_zeroed("cold", 2 * MIB, Fill::Written, Reserve::Whole)
+        .unwrap();
+    file.sync_data().unwrap();
+    assert!(file.is_resident(0, 2 * MIB), "it has just been written");
+    let pages = std::fs::File::open(dir.path().join("cold")).unwrap();
+    rustix::fs::fadvise(&pages, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(
+        !file.is_resident(0, 2 * MIB),
+        "the kernel was told to forget it"
+    );
+    assert!(!file.is_resident(MIB, 10));
+    file.warm(0, MIB).unwrap();
+    assert!(file.is_resident(0, MIB));
+    file.warm(MIB, MIB).unwrap();
+    assert!(file.is_resident(0, 2 * MIB));
+}

@@ -115,6 +115,23 @@ impl<D: Disk> Shard<D> {
         self.end_round(clock, fx);
     }
 
+    /// A part of a log was brought into memory, or could not be: then reading it says why.
+    pub fn warmed(
+        &mut self,
+        id: PartitionId,
+        subscription: u64,
+        result: &io::Result<()>,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        if let Err(error) = result {
+            tracing::warn!(partition = %id, %error, "a log was not read ahead");
+        }
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.warmed(subscription);
+            self.dispatch(id, Some(subscription), fx);
+        }
+    }
+
     /// The note of how far a partition is durable was made, or could not be.
     pub fn marked_flushed(&mut self, id: PartitionId, result: io::Result<()>) {
         self.marking.under_way = false;

@@ -22,4 +22,5 @@ mod requests;
 mod rim;
 mod snapshots;
 mod streams;
+mod warming;
 mod world;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hulse_log::sim::SimDisk;
 use hulse_log::{
     DiskFile, JournalSizes, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal,
-    SyncTicket,
+    SyncTicket, WarmUp,
 };
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
@@ -37,6 +37,7 @@ pub(crate) enum Pending {
     Remove(Removal<SimDisk>),
     /// A note of what is durable.
     MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
+    WarmUp(PartitionId, u64, WarmUp<SimDisk>),
 }
 
 /// An entry that a consumer was sent.
@@ -81,6 +82,12 @@ pub(crate) struct Rim {
     pub(crate) queued: BTreeMap<u64, usize>,
     /// `HULSE_TRACE` asks for all that is said.
     pub(crate) traced: bool,
+    /// Helpers that read ahead do not come back; what they are to read is kept.
+    pub(crate) slow_helpers: Option<Vec<Pending>>,
+    /// The machine's memory forgets what was read ahead before anybody reads it.
+    pub(crate) forgets: bool,
+    /// How often something was read ahead.
+    pub(crate) warmed: usize,
     fx: Vec<Effect<SimDisk>>,
     correlation: u64,
 }
@@ -156,6 +163,9 @@ impl Rim {
             resumed: Vec::new(),
             queued: BTreeMap::new(),
             traced: std::env::var_os("HULSE_TRACE").is_some(),
+            slow_helpers: None,
+            forgets: false,
+            warmed: 0,
             fx: Vec::new(),
             correlation: 0,
         }
@@ -254,6 +264,14 @@ impl Rim {
             Effect::Remove { work, .. } => self.pending.push(Pending::Remove(work)),
             Effect::MarkFlushed { partition, work } => {
                 self.pending.push(Pending::MarkFlushed(partition, work));
+            }
+            Effect::WarmUp {
+                partition,
+                subscription,
+                work,
+            } => {
+                let queue = self.slow_helpers.as_mut().unwrap_or(&mut self.pending);
+                queue.push(Pending::WarmUp(partition, subscription, work));
             }
             Effect::Resume { connection } => self.resumed.push(connection),
         }
@@ -357,6 +375,14 @@ impl Rim {
                 let result = work.run();
                 self.act(|shard, _, _| shard.marked_flushed(id, result));
             }
+            Pending::WarmUp(id, subscription, work) => {
+                let result = work.run();
+                if self.forgets {
+                    self.disk.cool();
+                }
+                self.warmed += 1;
+                self.act(|shard, _, fx| shard.warmed(id, subscription, &result, fx));
+            }
         }
     }
 
@@ -376,6 +402,13 @@ impl Rim {
             turns += 1;
             assert!(turns < 10_000, "the shard does not come to rest");
         }
+    }
+
+    /// The slow helpers come back.
+    pub(crate) fn hurry_helpers(&mut self) {
+        self.pending
+            .extend(self.slow_helpers.take().unwrap_or_default());
+        self.settle();
     }
 
     /// Has everything that is queued leave.

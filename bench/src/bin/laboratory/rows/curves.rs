@@ -121,7 +121,7 @@ fn connections(lab: &Lab, broker: &Broker, count: u32) -> Result<f64, Failure> {
     Ok(cost)
 }
 
-fn axis(label: &str, logarithmic: bool) -> Axis {
+pub(super) fn axis(label: &str, logarithmic: bool) -> Axis {
     Axis {
         label: label.to_owned(),
         logarithmic,
