@@ -61,6 +61,8 @@ pub struct Log<D: Disk> {
     terms: Vec<(Term, Offset)>,
     damage: Damage,
     poison: Option<String>,
+    /// Unsynced bytes beyond which nothing is appended.
+    unsynced_bytes_max: usize,
     /// Rises with every truncation, so that older cursors and preparations are told.
     epoch: u64,
 }
@@ -287,6 +289,7 @@ impl<D: Disk> Log<D> {
             terms,
             damage: Damage::new(found.damaged),
             poison: None,
+            unsynced_bytes_max: LOG_UNSYNCED_BYTES_MAX,
             epoch: 0,
         };
         Ok((log, report))
@@ -369,7 +372,7 @@ impl<D: Disk> Log<D> {
         }
         let bytes = record_bytes(ENTRY_HEADER_BYTES + payload_bytes);
         let unsynced_bytes = self.progress.unsynced_bytes;
-        if unsynced_bytes > 0 && unsynced_bytes + bytes > LOG_UNSYNCED_BYTES_MAX {
+        if unsynced_bytes > 0 && unsynced_bytes + bytes > self.unsynced_bytes_max {
             return Err(AppendError::Held { unsynced_bytes });
         }
         Ok(bytes)
@@ -411,6 +414,12 @@ impl<D: Disk> Log<D> {
         self.segments.push(next);
         self.settle_flushed();
         Ok(())
+    }
+
+    /// Lets the log hold so many bytes that are not synced, in place of
+    /// [`LOG_UNSYNCED_BYTES_MAX`].
+    pub const fn allow_unsynced(&mut self, bytes: usize) {
+        self.unsynced_bytes_max = bytes;
     }
 
     /// Writes what is staged, with one write.

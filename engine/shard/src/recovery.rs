@@ -6,6 +6,7 @@ use hulse_log::{
     CreateError, Disk, Log, LogKind, LogRecovery, PartitionStore, ReadError, RecoveryReport,
 };
 use hulse_model::entry::ENTRY_HEADER_BYTES;
+use hulse_model::limits::MEMORY_LOG_UNSYNCED_BYTES_MAX;
 use hulse_model::{Offset, PartitionId, Position, Term, TopicName};
 use hulse_subscription::{
     Acknowledgements, Cursor, PartitionState, RecordError, Recovery, RecoveryError, SiblingRecord,
@@ -194,9 +195,11 @@ impl<D: Disk> Partition<D> {
             unsynced_counted: 0,
             ended: Vec::new(),
         };
-        if partition.spec.ack == AckLevel::Disk {
-            for kind in LogKind::ALL {
-                partition.store.log_mut(kind).keep_for_journal();
+        for kind in LogKind::ALL {
+            let log = partition.store.log_mut(kind);
+            match partition.spec.ack {
+                AckLevel::Disk => log.keep_for_journal(),
+                AckLevel::Memory => log.allow_unsynced(MEMORY_LOG_UNSYNCED_BYTES_MAX),
             }
         }
         partition.check_term()?;
