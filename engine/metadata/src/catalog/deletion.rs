@@ -7,7 +7,7 @@ use hulse_model::{PartitionId, TopicName};
 use super::read::{Found, Step};
 use super::{ATTEMPTS_MAX, Catalog, CatalogError, TopicError};
 use crate::records::{Record, TombstoneRecord, TopicRecord, TopicState, key};
-use crate::store::{Store, Swap};
+use crate::store::{ManyOutcome, Store, Swap};
 
 impl<S: Store> Catalog<S> {
     /// Deletes a topic and answers with what it was. From the first change on it is absent for
@@ -95,6 +95,37 @@ impl<S: Store> Catalog<S> {
             }
         }
         Err(CatalogError::Contended { key })
+    }
+
+    /// The same for many partitions, with as few changes of the store as it takes.
+    ///
+    /// # Errors
+    /// As [`Self::clear_tombstone`]; some may be cleared then.
+    pub async fn clear_tombstones(&self, partitions: &[PartitionId]) -> Result<(), CatalogError> {
+        for chunk in partitions.chunks(self.store.swaps_max()) {
+            let mut swaps = Vec::with_capacity(chunk.len());
+            for partition in chunk {
+                let key = key::tombstone(*partition);
+                if let Some(found) = self.store.get(&key).await? {
+                    swaps.push(Swap {
+                        key,
+                        expected: Some(found.version),
+                        value: None,
+                    });
+                }
+            }
+            if swaps.is_empty() {
+                continue;
+            }
+            let cleared = self.store.compare_and_set_many(swaps).await?;
+            if !matches!(cleared, ManyOutcome::Applied { .. }) {
+                // Somebody else clears some of them, or nobody knows.
+                for partition in chunk {
+                    self.clear_tombstone(*partition).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Completes a deletion that has been decided: first a tombstone for every partition, then the

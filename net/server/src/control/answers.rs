@@ -137,15 +137,17 @@ impl Control {
                 let text = format!("the topic is deleted, its files are not yet: {failure}");
                 return Err((Status::StorageFailed, text));
             }
-            for id in ids {
-                self.known(|known| (known.open.remove(&id), known.failed.remove(&id)));
-                let store = self.catalog.store();
-                forget_made(store, id)
-                    .await
-                    .map_err(|e| (Status::StorageFailed, e))?;
-                let cleared = self.catalog.clear_tombstone(id).await;
-                cleared.map_err(|e| (e.status(), e.to_string()))?;
-            }
+            self.known(|known| {
+                for id in &ids {
+                    known.open.remove(id);
+                    known.failed.remove(id);
+                }
+            });
+            forget_made(self.catalog.store(), &ids)
+                .await
+                .map_err(|e| (Status::StorageFailed, e))?;
+            let cleared = self.catalog.clear_tombstones(&ids).await;
+            cleared.map_err(|e| (e.status(), e.to_string()))?;
         }
         Ok(())
     }

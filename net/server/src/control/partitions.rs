@@ -108,13 +108,34 @@ pub(crate) async fn note_made(store: &impl Store, made: &[PartitionId]) -> Resul
     Ok(())
 }
 
-/// Forgets that a deleted partition's files had been made.
-pub(crate) async fn forget_made(store: &impl Store, partition: PartitionId) -> Result<(), String> {
-    let key = made_key(partition);
-    let found = store.get(&key).await.map_err(|error| error.to_string())?;
-    if let Some(found) = found {
-        let forgotten = store.compare_and_set(&key, Some(found.version), None).await;
-        forgotten.map_err(|error| error.to_string())?;
+/// Forgets that deleted partitions' files had been made.
+pub(crate) async fn forget_made(
+    store: &impl Store,
+    partitions: &[PartitionId],
+) -> Result<(), String> {
+    for chunk in partitions.chunks(store.swaps_max()) {
+        loop {
+            let mut swaps = Vec::with_capacity(chunk.len());
+            for partition in chunk {
+                let key = made_key(*partition);
+                let found = store.get(&key).await.map_err(|error| error.to_string())?;
+                swaps.extend(found.map(|found| Swap {
+                    key,
+                    expected: Some(found.version),
+                    value: None,
+                }));
+            }
+            if swaps.is_empty() {
+                break;
+            }
+            match store.compare_and_set_many(swaps).await {
+                Ok(ManyOutcome::Applied { .. }) => break,
+                // Another task has forgotten some of them, so there are fewer now.
+                Ok(ManyOutcome::Refused { .. }) => {}
+                Ok(ManyOutcome::Indeterminate { reason }) => return Err(reason),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
     }
     Ok(())
 }
