@@ -12,8 +12,8 @@ use crate::result::{Row, Side};
 use crate::target::{Target, median};
 
 /// The load of the batched rows: as much on the way as keeps both sides busy, and no more.
-const BATCHED_MEMORY: &str = "--ack memory --producers 2 --topics 2 --batch 1000 --window 8";
-const BATCHED_DISK: &str = "--ack disk --producers 2 --topics 2 --batch 1000 --window 8";
+const BATCHED_MEMORY: &str = "--ack memory --producers 2 --topics 2 --batch 1000 --window 4";
+const BATCHED_DISK: &str = "--ack disk --producers 2 --topics 2 --batch 1000 --window 4";
 
 /// A load beside a figure of Iggy's.
 struct Beside {
