@@ -109,14 +109,8 @@ impl Ledger {
         topic: &'static str,
         level: Level,
         number: usize,
-        round: usize,
     ) -> Produced {
-        // A loss of power may take a name and leave some of its messages, at `memory`: there, each
-        // round has producers of its own.
-        let name = match level {
-            Level::Disk => format!("{topic}-{number}"),
-            Level::Memory => format!("{topic}-{number}-{round}"),
-        };
+        let name = format!("{topic}-{number}");
         self.producers.remove(&name).unwrap_or(Produced {
             topic,
             name,
