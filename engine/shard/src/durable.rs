@@ -7,7 +7,7 @@ use hulse_subscription::{SiblingRecord, Subscription};
 use crate::command::Clock;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::partition::{AckLevel, Partition};
-use crate::sibling::{Answer, Unstored};
+use crate::sibling::{Answer, Reached, Unstored};
 
 /// Unsynced bytes at which a log at `memory` syncs without waiting for the clock.
 const LAZY_SYNC_BYTES: usize = 4 * 1024 * 1024;
@@ -32,8 +32,10 @@ pub(crate) enum Later {
 
 impl<D: Disk> Partition<D> {
     /// Appends a record to the sibling log and applies it; the answers follow when it and
-    /// everything before it is durable, and the high watermark is at `entries`. The record counts
-    /// from now on: requests behind it build on it, and none of them is answered before it is.
+    /// everything before it is stored, and the high watermark is at `entries`. The record counts
+    /// from now on: requests behind it build on it, and none of them is answered before it is
+    /// stored. That a producer is open is told once its name is durable, at every level, and keeps
+    /// nobody else waiting.
     pub(crate) fn store_record(
         &mut self,
         clock: Clock,
@@ -45,6 +47,14 @@ impl<D: Disk> Partition<D> {
             Some(SiblingRecord::SubscriptionCreated { id, .. }) => Some(*id),
             _ => None,
         };
+        let names = match &record {
+            Some(SiblingRecord::ProducerOpened { id, name, .. })
+                if self.state.producers().get(*id).is_none() =>
+            {
+                Some(name.clone())
+            }
+            _ => None,
+        };
         if let Some(record) = &record {
             self.state.apply_record(record);
         }
@@ -52,6 +62,7 @@ impl<D: Disk> Partition<D> {
         self.sibling.push(Unstored {
             record,
             makes,
+            names,
             entries,
             answers,
         });
@@ -104,6 +115,7 @@ impl<D: Disk> Partition<D> {
                 self.sibling.push(Unstored {
                     record: Some(record.to_bytes()),
                     makes: None,
+                    names: None,
                     entries: Offset::ZERO,
                     answers: Vec::new(),
                 });
@@ -111,6 +123,7 @@ impl<D: Disk> Partition<D> {
             self.sibling.push(Unstored {
                 record: None,
                 makes: None,
+                names: None,
                 entries: Offset::ZERO,
                 answers,
             });
@@ -126,7 +139,7 @@ impl<D: Disk> Partition<D> {
         fx: &mut Vec<Effect<D>>,
     ) -> [Option<Later>; 2] {
         self.store_unstored(clock);
-        // At `memory` nothing waits for a sync, so there is no round to gather for.
+        // At `memory` no receipt waits for a sync, so there is no round to gather for.
         let gathers = self.store.sibling.syncing() || self.waits[LogKind::Sibling as usize];
         if self.spec.ack == AckLevel::Memory || !gathers {
             self.record_cursors(clock);
@@ -170,7 +183,11 @@ impl<D: Disk> Partition<D> {
             return None;
         }
         if level == AckLevel::Memory {
-            if log.unsynced_bytes() >= LAZY_SYNC_BYTES || self.upkeep.is_closing() {
+            // Entries that named a producer which a loss of power could take would be stored again
+            // by its retries.
+            let names = kind == LogKind::Sibling && self.sibling.wants_sync(log.flushed());
+            let much = log.unsynced_bytes() >= LAZY_SYNC_BYTES;
+            if much || names || self.upkeep.is_closing() {
                 return Some(Way::Own);
             }
             return self
@@ -270,9 +287,13 @@ impl<D: Disk> Partition<D> {
         self.receipts.release(high_watermark, |to, receipt| {
             fx.push(Effect::Receipt { to, receipt });
         });
-        let sibling = self.sibling_watermark();
+        let reached = Reached {
+            sibling: self.sibling_watermark(),
+            sibling_synced: self.store.sibling.flushed(),
+            entries: high_watermark,
+        };
         let mut opened = false;
-        while let Some(answer) = self.sibling.due(sibling, high_watermark) {
+        while let Some(answer) = self.sibling.due(reached) {
             opened |= matches!(answer.reply, Reply::ProducerOpened { .. });
             let Answer {
                 to,

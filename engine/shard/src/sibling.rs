@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use hulse_model::Offset;
+use hulse_model::{Offset, ProducerName};
 
 use crate::command::StreamKey;
 use crate::effect::Reply;
@@ -34,22 +34,37 @@ pub(crate) struct Unstored {
     pub(crate) record: Option<Vec<u8>>,
     /// The subscription that the record makes, if it makes one.
     pub(crate) makes: Option<u64>,
+    /// The producer's name that stands in no record before, if the record has such a one.
+    pub(crate) names: Option<ProducerName>,
     /// The offset that the high watermark must have reached as well.
     pub(crate) entries: Offset,
     pub(crate) answers: Vec<Answer>,
 }
 
-/// Something whose record is in the sibling log, not yet durable.
+/// How far a partition has come, for those who wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reached {
+    /// The end of the sibling log's part that is stored at the partition's level.
+    pub(crate) sibling: Offset,
+    /// The end of its part that is synced.
+    pub(crate) sibling_synced: Offset,
+    /// The high watermark.
+    pub(crate) entries: Offset,
+}
+
+/// Something whose record is in the sibling log, not yet stored at the partition's level.
 #[derive(Debug)]
 struct Waiting {
-    /// The end of the sibling log that must be durable.
+    /// The end of the sibling log that must be stored.
     sibling: Offset,
+    /// The end of the sibling log that must be synced, whatever the level.
+    name: Offset,
     /// The offset that the high watermark must have reached.
     entries: Offset,
     what: Awaited,
 }
 
-/// What follows when something is durable.
+/// What follows when something is stored.
 #[derive(Debug)]
 enum Awaited {
     Answer(Answer),
@@ -70,6 +85,17 @@ impl Awaited {
     }
 }
 
+/// The producer's name that must be synced before this follows.
+fn name_of(what: &Awaited) -> Option<&ProducerName> {
+    match what {
+        Awaited::Answer(Answer {
+            reply: Reply::ProducerOpened { name, .. },
+            ..
+        }) => Some(name),
+        _ => None,
+    }
+}
+
 /// What one partition's sibling log is still to hold, and who waits for it.
 ///
 /// Acknowledgements are not recorded one by one: while a sync runs they gather in the cursors, and
@@ -78,6 +104,16 @@ impl Awaited {
 pub(crate) struct SiblingQueue {
     unstored: VecDeque<Unstored>,
     waiting: VecDeque<Waiting>,
+    /// Openings of producers whose name alone is not synced yet, each with the end of the sibling
+    /// log that must be. They stand aside, so that nobody else waits for a sync with them.
+    unnamed: VecDeque<(Offset, Answer)>,
+    /// Names of producers whose first record is in the log and not known to be synced, each with
+    /// the log's end behind it.
+    naming: BTreeMap<ProducerName, Offset>,
+    /// The log's end behind the newest name's first record.
+    named: Offset,
+    /// The end of the log up to which `naming` has been looked through.
+    synced: Offset,
     /// Subscriptions whose cursors have moved since their last record, with the receipts owed.
     moved: VecDeque<(u64, Vec<Answer>)>,
     /// For each stream that waits at a gate, how many gates it has before it.
@@ -100,13 +136,13 @@ impl SiblingQueue {
 
     /// Adds an answer that waits for nothing but its turn.
     pub(crate) fn push_due(&mut self, answer: Answer) {
-        let (sibling, entries) = (Offset::ZERO, Offset::ZERO);
         if answer.is_gate() {
             *self.gated.entry(answer.to).or_default() += 1;
         }
         self.waiting.push_back(Waiting {
-            sibling,
-            entries,
+            sibling: Offset::ZERO,
+            name: Offset::ZERO,
+            entries: Offset::ZERO,
             what: Awaited::Answer(answer),
         });
     }
@@ -123,10 +159,18 @@ impl SiblingQueue {
             return;
         };
         let entries = unstored.entries;
+        if let Some(name) = unstored.names {
+            self.naming.insert(name, sibling);
+            self.named = sibling;
+        }
         let made = unstored.makes.map(Awaited::Made);
         let answers = unstored.answers.into_iter().map(Awaited::Answer);
+        let naming = &self.naming;
         let wait = |what| Waiting {
             sibling,
+            name: name_of(&what)
+                .and_then(|name| naming.get(name).copied())
+                .unwrap_or_default(),
             entries,
             what,
         };
@@ -171,7 +215,16 @@ impl SiblingQueue {
 
     /// Whether everything asked for so far is stored and answered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.unstored.is_empty() && self.waiting.is_empty() && self.moved.is_empty()
+        self.unstored.is_empty()
+            && self.waiting.is_empty()
+            && self.unnamed.is_empty()
+            && self.moved.is_empty()
+    }
+
+    /// Whether the log holds the name of a producer that a loss of power could take from it when
+    /// it is synced up to `synced`.
+    pub(crate) fn wants_sync(&self, synced: Offset) -> bool {
+        self.named > synced
     }
 
     /// Whether every record so far is in the log, durable or not.
@@ -182,19 +235,35 @@ impl SiblingQueue {
     /// Whether somebody waits to be told something.
     pub(crate) fn owes(&self) -> bool {
         !self.waiting.is_empty()
+            || !self.unnamed.is_empty()
             || self.unstored.iter().any(|u| !u.answers.is_empty())
             || self.moved.iter().any(|(_, answers)| !answers.is_empty())
     }
 
-    /// Takes the next answer that is due when the sibling log is stored up to `sibling` and the
-    /// high watermark is at `entries`.
-    pub(crate) fn due(&mut self, sibling: Offset, entries: Offset) -> Option<Answer> {
+    /// Takes the next answer that is due.
+    pub(crate) fn due(&mut self, reached: Reached) -> Option<Answer> {
+        let synced = reached.sibling_synced;
+        if synced > self.synced {
+            self.synced = synced;
+            self.naming.retain(|_, end| *end > synced);
+        }
+        if self
+            .unnamed
+            .front()
+            .is_some_and(|(name, _)| *name <= synced)
+        {
+            let (_, answer) = self.unnamed.pop_front()?;
+            self.passed(&answer);
+            return Some(answer);
+        }
         loop {
             let first = self.waiting.front()?;
-            if first.sibling > sibling || first.entries > entries {
+            if first.sibling > reached.sibling || first.entries > reached.entries {
                 return None;
             }
-            match self.waiting.pop_front()?.what {
+            let Waiting { name, what, .. } = self.waiting.pop_front()?;
+            match what {
+                Awaited::Answer(answer) if name > synced => self.unnamed.push_back((name, answer)),
                 Awaited::Answer(answer) => {
                     self.passed(&answer);
                     return Some(answer);
@@ -209,6 +278,7 @@ impl SiblingQueue {
     /// Drops the answers for a stream that is gone; the records stay.
     pub(crate) fn forget(&mut self, stream: StreamKey) {
         self.waiting.retain(|waiting| !waiting.what.is_for(stream));
+        self.unnamed.retain(|(_, answer)| answer.to != stream);
         let unstored = self.unstored.iter_mut().map(|u| &mut u.answers);
         let moved = self.moved.iter_mut().map(|(_, answers)| answers);
         for answers in unstored.chain(moved) {
@@ -234,9 +304,11 @@ impl SiblingQueue {
     pub(crate) fn drain(&mut self) -> Vec<Answer> {
         self.no_room = false;
         self.gated.clear();
+        let unnamed = self.unnamed.drain(..).map(|(_, answer)| answer);
         let waiting = self.waiting.drain(..).filter_map(|w| w.what.into_answer());
         let unstored = self.unstored.drain(..).flat_map(|u| u.answers);
         let moved = self.moved.drain(..).flat_map(|(_, answers)| answers);
+        let waiting = unnamed.chain(waiting);
         waiting.chain(unstored).chain(moved).collect()
     }
 

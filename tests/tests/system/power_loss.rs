@@ -127,7 +127,7 @@ impl World {
         let mut consumers = Vec::new();
         for (topic, level) in TOPICS {
             for number in 0..PRODUCERS {
-                let told = self.ledger.producer(topic, level, number, round);
+                let told = self.ledger.producer(topic, level, number);
                 let life = load::produce(Arc::clone(&scene), told);
                 producers.push(self.runtime.spawn(life));
             }

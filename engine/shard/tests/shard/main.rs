@@ -15,6 +15,7 @@ mod full_disk;
 mod idle;
 mod journal;
 mod memory;
+mod names;
 mod power;
 mod producers;
 mod random;

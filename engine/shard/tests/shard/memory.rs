@@ -3,11 +3,11 @@
 //! keeps the other.
 
 use hulse_log::sim::{Fault, Keep, SimDisk};
-use hulse_log::{Disk, DiskFile, LogKind, partition_dir};
+use hulse_log::{Disk, DiskFile, LogKind};
 use hulse_model::{Offset, Position};
 use hulse_shard::{AckLevel, AckedMessages, Command, Reply};
 
-use crate::rim::{PARTITION, Pending, Rim, key, whole};
+use crate::rim::{PARTITION, Pending, Rim, key, producer, subscribe, whole};
 
 #[test]
 fn a_lazy_sync_comes_within_a_second_and_then_nothing_is_unsynced() {
@@ -72,19 +72,6 @@ fn acknowledgements_survive_the_end_of_the_process() {
     assert_eq!(rim.delivered(c), [1, 3]);
 }
 
-/// The disk that a loss of power leaves on which the sibling log was synced, and the log of
-/// entries was not.
-fn without_entries(rim: &Rim) -> SimDisk {
-    let disk = rim.disk.fork();
-    let dir = partition_dir(PARTITION);
-    for (path, _) in rim.disk.contents() {
-        if path.starts_with(&format!("{dir}/sibling-")) {
-            disk.open(&path).unwrap().sync_data().unwrap();
-        }
-    }
-    disk.crashed(Keep::Nothing)
-}
-
 /// Two synced entries, and four unsynced ones of three messages each that are partly acknowledged.
 fn beyond() -> Rim {
     let mut rim = Rim::new(AckLevel::Memory);
@@ -124,7 +111,7 @@ fn a_cursor_beyond_the_end_is_set_back_before_anything_is_appended() {
             },
         );
         rim.settle();
-        let mut rim = Rim::restarted(without_entries(&rim), AckLevel::Memory);
+        let mut rim = Rim::restarted(rim.crashed_without(LogKind::Entries), AckLevel::Memory);
         let described = rim.shard.describe(PARTITION).unwrap();
         assert_eq!(described.log_end, Offset(2), "the entries are lost");
         assert!(described.subscriptions[0].mark <= Position::at(Offset(2)));
@@ -158,7 +145,7 @@ fn a_partition_whose_cursors_cannot_be_set_back_durably_is_not_served() {
         },
     );
     rim.settle();
-    let disk = without_entries(&rim);
+    let disk = rim.crashed_without(LogKind::Entries);
     // Recovery syncs the logs first; the last sync is that of the cursors.
     let syncs = |disk: &SimDisk| {
         let before = disk.operations();
@@ -185,6 +172,7 @@ fn both_logs_are_synced_by_the_clock() {
     let mut rim = Rim::new(AckLevel::Memory);
     let p = rim.opened_producer(key(1, 1), "p");
     rim.produced(p, 0..1);
+    rim.attached(key(2, 1), "s", 9);
     rim.pass(2_000);
     let before = LogKind::ALL.map(|log| durable(&rim, log));
     assert!(
@@ -214,12 +202,16 @@ fn many_partitions_are_synced_in_the_background_a_few_at_a_time() {
     for number in 0..partitions {
         let id = hulse_model::PartitionId(0x2000 + u128::from(number));
         rim.open(crate::rim::spec(id, 1, AckLevel::Memory)).unwrap();
-        let (to, correlation) = (key(1 + number, 1), rim.correlation());
-        rim.act(|shard, clock, fx| {
-            let opening = crate::rim::producer("p", None);
-            shard.handle_on(clock, id, to, correlation, opening, fx);
-        });
-        rim.end_round();
+        let to = key(1 + number, 1);
+        let requests = [
+            (to, producer("p", None)),
+            (key(1 + number, 2), subscribe("s", 9)),
+        ];
+        for (to, request) in requests {
+            let correlation = rim.correlation();
+            rim.act(|shard, clock, fx| shard.handle_on(clock, id, to, correlation, request, fx));
+            rim.settle();
+        }
         let _ = rim.produce(to, 0, 1, b"a");
     }
     rim.pass(2_000);

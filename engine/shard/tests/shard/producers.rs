@@ -24,6 +24,8 @@ pub(crate) struct Producer {
     number: usize,
     state: State,
     epoch: Option<u64>,
+    /// Its last opening left the epoch to the broker.
+    chosen: bool,
     next: u64,
     /// Batches without a receipt, in order.
     unstored: VecDeque<Batch>,
@@ -76,6 +78,7 @@ impl Producer {
         let epoch = self.epoch.filter(|_| world.rng.once_in(2));
         let name = format!("p-{}", self.number);
         world.send(stream, Request::Open { name, epoch });
+        self.chosen = epoch.is_none();
         self.state = State::Opening(stream);
         self.sent = 0;
     }
@@ -131,13 +134,14 @@ impl Producer {
         }
     }
 
-    pub(crate) fn answered(&mut self, checker: &Checker, stream: StreamKey, reply: &Reply) {
+    pub(crate) fn answered(&mut self, checker: &mut Checker, stream: StreamKey, reply: &Reply) {
         if self.state != State::Opening(stream) {
             return;
         }
         match reply {
             Reply::ProducerOpened { epoch, last, .. } => {
                 self.state = State::Open(stream);
+                checker.opened(self.number, *epoch, self.chosen);
                 self.epoch = Some(*epoch);
                 self.skips &= last.is_some();
                 let newest = checker.newest(self.number);

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use hulse_log::sim::SimDisk;
+use hulse_log::sim::{Keep, SimDisk};
 use hulse_log::{
-    DiskFile, JournalSizes, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal,
-    SyncTicket, WarmUp,
+    Disk, DiskFile, JournalSizes, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal,
+    Removal, SyncTicket, WarmUp, partition_dir,
 };
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
@@ -202,6 +202,23 @@ impl Rim {
         let mut rim = Self::empty(disk, config());
         let recovered = rim.open(spec(PARTITION, last + 1, ack));
         (rim, recovered)
+    }
+
+    /// The disk that a loss of power leaves when the system has written out all of the other log,
+    /// and nothing of this one that was not synced.
+    pub(crate) fn crashed_without(&self, kind: LogKind) -> SimDisk {
+        let disk = self.disk.fork();
+        let kept = match kind {
+            LogKind::Entries => "sibling",
+            LogKind::Sibling => "entries",
+        };
+        let kept = format!("{}/{kept}-", partition_dir(PARTITION));
+        for (path, _) in self.disk.contents() {
+            if path.starts_with(&kept) {
+                disk.open(&path).unwrap().sync_data().unwrap();
+            }
+        }
+        disk.crashed(Keep::Nothing)
     }
 
     /// Opens a partition.

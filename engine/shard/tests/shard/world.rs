@@ -15,6 +15,10 @@ use crate::producers::Producer;
 use crate::requests::{Request, Sent};
 use crate::rim::{PARTITION, Rim, Told, spec};
 
+/// Producers of one world. Few are there from the start, and the names of the others come anew while
+/// it lasts.
+const PRODUCERS_MAX: usize = 9;
+
 /// What a run may meet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weather {
@@ -147,6 +151,9 @@ impl World {
 
     /// A client does something.
     fn act_client(&mut self) {
+        if self.producers.len() < PRODUCERS_MAX && self.rng.once_in(60) {
+            self.producers.push(Producer::new(self.producers.len()));
+        }
         if self.rng.once_in(2) {
             let at = self.rng.index(self.producers.len());
             let mut producer = std::mem::take(&mut self.producers[at]);
@@ -359,7 +366,7 @@ impl World {
             self.checker.unsettled.insert(subscription);
         }
         for producer in &mut self.producers {
-            producer.answered(&self.checker, to, reply);
+            producer.answered(&mut self.checker, to, reply);
         }
         for consumer in &mut self.consumers {
             consumer.answered(&mut self.checker, to, reply);

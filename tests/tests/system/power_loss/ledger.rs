@@ -17,14 +17,19 @@ pub(super) struct Produced {
     level: Level,
     /// By number: the id that its receipt named, if there is one.
     messages: Vec<Option<MessageId>>,
+    /// How many of them were there when it was looked last.
+    found: usize,
 }
 
 impl Produced {
     /// Takes note of what the broker says is stored under this name.
     pub(super) fn goes_on_behind(&mut self, last: Option<u64>) {
         let stored = last.map_or(0, |last| at(last) + 1);
-        let sent = self.messages.len();
-        assert!(stored <= sent, "{stored} are stored, {sent} were sent");
+        let (name, found) = (&self.name, self.found);
+        assert_eq!(
+            stored, found,
+            "{name}: so many are stored as the broker says, and so many are there"
+        );
         let lost = self.messages[stored..].iter().flatten().count();
         assert!(
             lost == 0 || self.level == Level::Memory,
@@ -45,7 +50,8 @@ impl Produced {
     }
 
     /// Compares with what is stored of it: (number, id), in order.
-    fn check(&self, stored: &[(u64, MessageId)]) -> usize {
+    fn check(&mut self, stored: &[(u64, MessageId)]) -> usize {
+        self.found = stored.len();
         let name = &self.name;
         for (expected, (number, id)) in (0..).zip(stored) {
             assert_eq!(*number, expected, "{name}: out of its order, at {id}");
@@ -109,19 +115,14 @@ impl Ledger {
         topic: &'static str,
         level: Level,
         number: usize,
-        round: usize,
     ) -> Produced {
-        // A loss of power may take a name and leave some of its messages, at `memory`: there, each
-        // round has producers of its own.
-        let name = match level {
-            Level::Disk => format!("{topic}-{number}"),
-            Level::Memory => format!("{topic}-{number}-{round}"),
-        };
+        let name = format!("{topic}-{number}");
         self.producers.remove(&name).unwrap_or(Produced {
             topic,
             name,
             level,
             messages: Vec::new(),
+            found: 0,
         })
     }
 
@@ -163,14 +164,17 @@ impl Ledger {
 
     /// Every message is one that was sent, once, in its producer's order, under its id. Gives how
     /// many of those that were acknowledged are gone.
-    fn check_stored(&self, topic: &str, stored: &[Stored]) -> usize {
+    fn check_stored(&mut self, topic: &str, stored: &[Stored]) -> usize {
         assert_no_gaps(topic, stored);
         let mut by_producer: BTreeMap<&str, Vec<(u64, MessageId)>> = BTreeMap::new();
         for Stored { id, value } in stored {
             let (producer, number) = message::read(value);
             by_producer.entry(producer).or_default().push((number, *id));
         }
-        let of_topic = self.producers.values().filter(|told| told.topic == topic);
+        let of_topic = self
+            .producers
+            .values_mut()
+            .filter(|told| told.topic == topic);
         let lost = of_topic.map(|told| {
             let stored = by_producer.remove(told.name.as_str());
             told.check(&stored.unwrap_or_default())
