@@ -12,7 +12,6 @@ pub struct Prepare<D> {
     pub(crate) disk: D,
     pub(crate) dir: String,
     pub(crate) header: SegmentHeader,
-    pub(crate) fill: Fill,
 }
 
 /// The outcome of a [`Prepare`].
@@ -58,7 +57,7 @@ impl<D: Disk> Prepare<D> {
     /// How the segment gets its room.
     #[must_use]
     pub const fn fill(&self) -> Fill {
-        self.fill
+        self.header.fill
     }
 
     pub(crate) fn name(&self) -> String {
@@ -95,7 +94,7 @@ impl<D: Disk> Prepare<D> {
         };
         let file = self
             .disk
-            .create_zeroed(new, self.bytes(), self.fill, reserve)?;
+            .create_zeroed(new, self.bytes(), self.header.fill, reserve)?;
         let header = self.header.encode();
         file.write_at(&header, 0)?;
         file.write_at(&header, self.header.layout.header_copy_at())?;

@@ -12,7 +12,7 @@ use crate::disk::{Disk, DiskFile, remove_if_there};
 use crate::manifest::{ManifestError, ManifestFile};
 use crate::report::{LogRecovery, TornTail};
 use crate::scan::is_zero;
-use crate::segment::{HeaderFault, LogKind, SEGMENT_HEADER_BYTES};
+use crate::segment::{HeaderFault, LogKind, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::survey::{Cut, FooterKind, Place, Survey, SurveyError, Surveyed, survey};
 
 /// Why a partition's files cannot be opened.
@@ -215,7 +215,7 @@ fn settle<F: DiskFile>(found: &mut Survey<F>, flushed_to: Offset) -> Result<(), 
                 let at = SEGMENT_HEADER_BYTES as u64;
                 let written = segment.file.write_at(&opening, at);
                 written
-                    .and_then(|()| segment.file.sync_data())
+                    .and_then(|()| sync_segment(&segment.file, &segment.header))
                     .map_err(failed)?;
             }
             segment.opened = true;
@@ -237,7 +237,7 @@ fn settle<F: DiskFile>(found: &mut Survey<F>, flushed_to: Offset) -> Result<(), 
             let footer = segment.contents.encode_footer(&segment.header);
             let written = segment.file.write_at(&footer, layout.data_end());
             written
-                .and_then(|()| segment.file.sync_data())
+                .and_then(|()| sync_segment(&segment.file, &segment.header))
                 .map_err(|source| file_error(&segment.file, source))?;
             segment.footer = FooterKind::Valid;
         }
@@ -262,7 +262,7 @@ fn rewrite<F: DiskFile>(segment: &Surveyed<F>, flushed_to: Offset) -> io::Result
         segment.file.write_at(&bytes, at)?;
         at += piece as u64;
     }
-    segment.file.sync_data()
+    sync_segment(&segment.file, &segment.header)
 }
 
 /// Does what the manifest says had been begun.
@@ -348,7 +348,12 @@ fn zero<F: DiskFile>(segment: &Surveyed<F>, from: u64, to: u64) -> Result<(), Op
         }
         at += piece as u64;
     }
-    segment.file.sync_data().map_err(failed)
+    sync_segment(&segment.file, &segment.header).map_err(failed)
+}
+
+/// Makes a segment durable.
+fn sync_segment<F: DiskFile>(file: &F, header: &SegmentHeader) -> io::Result<()> {
+    header.synced_as(file).try_for_each(|file| file.sync_data())
 }
 
 fn file_error<F: DiskFile>(file: &F, source: io::Error) -> OpenError {

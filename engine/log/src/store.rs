@@ -129,12 +129,12 @@ impl<D: Disk> PartitionStore<D> {
             capacity: SEGMENT_BYTES_MIN,
         };
         for kind in LogKind::ALL {
-            let header = SegmentHeader::new(kind, partition, Offset::ZERO, 0, layout);
+            let header =
+                SegmentHeader::new(kind, partition, Offset::ZERO, 0, layout, Fill::Written);
             let prepare = Prepare {
                 disk: disk.clone(),
                 dir: dir.to_owned(),
                 header,
-                fill: Fill::Written,
             };
             prepare.run().result?;
         }

@@ -1,3 +1,4 @@
+use crate::disk::Fill;
 use hulse_model::{EntryHeader, PartitionId, PayloadFormat, ProducerId};
 
 use super::*;
@@ -5,7 +6,14 @@ use crate::segment::LogKind;
 
 fn header() -> SegmentHeader {
     let layout = Layout { capacity: 16_384 };
-    SegmentHeader::new(LogKind::Entries, PartitionId(1), Offset(90), 0, layout)
+    SegmentHeader::new(
+        LogKind::Entries,
+        PartitionId(1),
+        Offset(90),
+        0,
+        layout,
+        Fill::Written,
+    )
 }
 
 fn entry(offset: u64, term: u64, ms: u64) -> EntryHeader {
@@ -117,6 +125,7 @@ fn a_footer_reads_back_and_every_flipped_bit_that_counts_is_found() {
         Offset(90),
         1,
         header().layout,
+        Fill::Written,
     );
     assert_eq!(decode_footer(&other, &footer), FooterState::Invalid);
 }

@@ -222,6 +222,8 @@ fn replay_segment<D: Disk>(
     }
     if written > 0 {
         file.sync_data().map_err(failed)?;
+        // The segment may have been allocated only: see `SegmentHeader::synced_as`.
+        file.sync_data().map_err(failed)?;
         report.segments += 1;
         report.bytes += written;
     }

@@ -10,7 +10,7 @@ use crate::segments::Segment;
 
 /// A log whose syncs of its own files are at least this large on average, in bytes, gets segments
 /// that are only allocated. `docs/adr/0008-the-way-bytes-get-in.md` has the measurement.
-const LARGE_SYNC_BYTES: u64 = 32 * 1024;
+const LARGE_SYNC_BYTES: u64 = 256 * 1024;
 
 /// So many segments of a log that filled one before the next was written with zeros are only
 /// allocated.
@@ -77,18 +77,19 @@ impl<D: Disk> Log<D> {
         let grown = last.map_or(SEGMENT_BYTES_MIN, |last| last.bytes * SEGMENT_GROWTH);
         let layout = Layout::for_room(grown, wanted).expect("every entry fits into some segment");
         let generation = self.home.manifest.content().mark(self.home.kind).generation;
+        let fill = self.next_fill();
         let header = SegmentHeader::new(
             self.home.kind,
             self.home.partition,
             self.progress.end,
             generation,
             layout,
+            fill,
         );
         let prepare = Prepare {
             disk: self.home.disk.clone(),
             dir: self.home.dir.clone(),
             header,
-            fill: self.next_fill(),
         };
         let name = prepare.name();
         self.spare.outgrown = self.spare.ready.take();

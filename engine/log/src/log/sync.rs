@@ -97,7 +97,7 @@ impl<D: Disk> Log<D> {
         for segment in self.segments.iter_mut().rev() {
             if segment.dirty {
                 segment.dirty = false;
-                files.push(segment.file().clone());
+                files.extend(segment.header.synced_as(segment.file()));
             } else if segment.end < self.progress.synced {
                 break;
             }
@@ -175,12 +175,12 @@ impl<D: Disk> Log<D> {
                 continue;
             }
             let footer = segment.contents.encode_footer(&segment.header);
-            let file = segment.file().clone();
+            let (file, header) = (segment.file().clone(), segment.header);
             if let Err(error) = file.write_at(&footer, segment.header.layout.data_end()) {
                 self.poison = Some(format!("writing {}: {error}", file.path()));
                 return;
             }
-            self.footers_unsynced.push(file);
+            self.footers_unsynced.extend(header.synced_as(&file));
             self.segments.settled(number, Stage::Sealed);
         }
     }

@@ -1,3 +1,4 @@
+use crate::disk::Fill;
 use hulse_model::entry::encode_entry;
 use hulse_model::{EntryDraft, PartitionId, PayloadFormat, ProducerId};
 
@@ -13,7 +14,14 @@ const BEFORE: Before = Before {
 
 fn header() -> SegmentHeader {
     let layout = Layout { capacity: 16_384 };
-    SegmentHeader::new(LogKind::Entries, PartitionId(1), Offset(90), 0, layout)
+    SegmentHeader::new(
+        LogKind::Entries,
+        PartitionId(1),
+        Offset(90),
+        0,
+        layout,
+        Fill::Written,
+    )
 }
 
 /// A segment under construction.

@@ -1,3 +1,4 @@
+use crate::disk::Fill;
 use hulse_model::entry::ENTRY_HEADER_BYTES;
 use hulse_model::limits::ENTRY_PAYLOAD_BYTES_MAX;
 
@@ -7,7 +8,14 @@ use crate::record::record_bytes;
 fn header() -> SegmentHeader {
     let layout = Layout { capacity: 65_536 };
     let partition = PartitionId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
-    SegmentHeader::new(LogKind::Sibling, partition, Offset(258), 3, layout)
+    SegmentHeader::new(
+        LogKind::Sibling,
+        partition,
+        Offset(258),
+        3,
+        layout,
+        Fill::Written,
+    )
 }
 
 #[test]

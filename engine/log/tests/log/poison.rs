@@ -2,7 +2,7 @@
 //! Method: faults injected into the simulated disk.
 
 use hulse_log::sim::{Fault, Keep, SimDisk};
-use hulse_log::{AppendError, SyncError, TruncateError};
+use hulse_log::{AppendError, DiskFile, SyncError, TruncateError};
 use hulse_model::{Offset, Term};
 
 use crate::bed::{append, append_synced, create, draft, open, payload, read_all, read_one};
@@ -99,11 +99,9 @@ fn a_failed_write_of_a_footer_poisons_and_costs_nothing() {
         append(log, Term(1), &draft(&payload(log.end().0, 2_000), 1)).unwrap();
     }
     let ticket = log.begin_sync().unwrap();
-    assert_eq!(
-        ticket.files().len(),
-        2,
-        "the full segment and the active one"
-    );
+    let mut paths: Vec<_> = ticket.files().iter().map(DiskFile::path).collect();
+    paths.dedup();
+    assert_eq!(paths.len(), 2, "the full segment and the active one");
     let result = ticket.run();
     disk.inject(Fault::Write);
     log.finish_sync(ticket, result);

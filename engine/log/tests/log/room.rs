@@ -133,3 +133,36 @@ fn what_has_left_the_memory_is_told_and_brought_back() {
     file.warm(MIB, MIB).unwrap();
     assert!(file.is_resident(0, 2 * MIB));
 }
+
+#[test]
+fn a_segment_that_was_only_allocated_is_synced_twice() {
+    let mut store = create(&SimDisk::new());
+    let log = &mut store.entries;
+    let payload = payload(7, 1024);
+    let mut times = Vec::new();
+    while times.len() < 200 {
+        // Without a sync so far, the segments after the first are allocated.
+        match log.append(Term(1), &draft(&payload, 1)) {
+            Ok(_) if log.segments() == 1 => {}
+            Ok(_) => {
+                let ticket = log.begin_sync().unwrap();
+                let newest = ticket.files()[0].path().to_owned();
+                let same = ticket.files().iter().filter(|file| file.path() == newest);
+                times.push(same.count());
+                let result = ticket.run();
+                log.finish_sync(ticket, result);
+            }
+            Err(_) => {
+                log.write().unwrap();
+                if let Some(prepare) = log.segment_wanted() {
+                    log.segment_prepared(prepare.run()).unwrap();
+                }
+            }
+        }
+    }
+    assert_eq!(times[0], 2, "allocated");
+    assert!(
+        times.contains(&1),
+        "written, once there are many small syncs"
+    );
+}
