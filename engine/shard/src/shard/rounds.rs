@@ -149,12 +149,17 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Lets time pass: snapshots, retention, lazy syncs, marks. Call it a few times a second.
+    /// Lets time pass: snapshots, retention, lazy syncs, marks, idle files. Call it a few times a second.
     pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         let mut rounds = Vec::new();
         for (id, partition) in &mut self.partitions {
             if partition.tick(clock, fx) {
                 rounds.push(*id);
+            }
+            for (kind, due) in LogKind::ALL.into_iter().zip(partition.close_idle(clock)) {
+                if due {
+                    self.commits.sync_footers((*id, kind));
+                }
             }
         }
         for id in rounds {
