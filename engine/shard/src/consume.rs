@@ -256,6 +256,7 @@ impl<D: Disk> Partition<D> {
                         continue;
                     }
                     Err(error) => {
+                        self.short_of_files |= matches!(error, ReadError::Io { .. });
                         let reply = Reply::Refused(unreadable(&error, offset));
                         fx.push(Effect::Reply {
                             to,

@@ -100,6 +100,8 @@ pub struct Shard<D: Disk> {
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
     marking: Marking,
+    /// A file could not be opened since the tick before the last: whatever can close is to close.
+    short_of_files: bool,
     stopping: bool,
 }
 
@@ -140,6 +142,7 @@ impl<D: Disk> Shard<D> {
                 under_way: false,
                 last: PartitionId(0),
             },
+            short_of_files: false,
             stopping: false,
         }
     }

@@ -60,7 +60,7 @@ struct Rest {
 impl Rest {
     /// Whether the number, which is `now` at present, has stayed for so long that something is to be
     /// done.
-    fn is_due(&mut self, now: u64, clock: Clock) -> bool {
+    fn is_due(&mut self, now: u64, clock: Clock, idle_ms: u64) -> bool {
         if now != self.seen {
             *self = Self {
                 seen: now,
@@ -68,7 +68,7 @@ impl Rest {
                 over: false,
             };
         }
-        !self.over && clock.monotonic_ms >= self.since_ms + IDLE_MS
+        !self.over && clock.monotonic_ms >= self.since_ms + idle_ms
     }
 }
 
@@ -169,19 +169,20 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Closes the files of each log that has not been used for a while, once it has nothing to sync
-    /// any more, and what reading has opened in one that nobody reads. Says of which log a footer must
-    /// be synced first.
-    pub(crate) fn close_idle(&mut self, clock: Clock) -> [bool; 2] {
+    /// any more, and what reading has opened in one that nobody reads; when the core is short of
+    /// files, without waiting. Says of which log a footer must be synced first.
+    pub(crate) fn close_idle(&mut self, clock: Clock, short_of_files: bool) -> [bool; 2] {
+        let idle_ms = if short_of_files { 0 } else { IDLE_MS };
         LogKind::ALL.map(|kind| {
             let (log, rest) = (
                 self.store.log_mut(kind),
                 &mut self.upkeep.rests[kind as usize],
             );
-            if rest.reads.is_due(log.reads(), clock) {
+            if rest.reads.is_due(log.reads(), clock, idle_ms) {
                 log.close_unread();
                 rest.reads.over = true;
             }
-            if !rest.uses.is_due(log.uses(), clock) {
+            if !rest.uses.is_due(log.uses(), clock, idle_ms) {
                 return false;
             }
             // What a failed log has not synced it never will.

@@ -152,11 +152,16 @@ impl<D: Disk> Shard<D> {
     /// Lets time pass: snapshots, retention, lazy syncs, marks, idle files. Call it a few times a second.
     pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         let mut rounds = Vec::new();
+        let short_of_files = std::mem::take(&mut self.short_of_files);
         for (id, partition) in &mut self.partitions {
+            self.short_of_files |= std::mem::take(&mut partition.short_of_files);
             if partition.tick(clock, fx) {
                 rounds.push(*id);
             }
-            for (kind, due) in LogKind::ALL.into_iter().zip(partition.close_idle(clock)) {
+            for (kind, due) in LogKind::ALL
+                .into_iter()
+                .zip(partition.close_idle(clock, short_of_files))
+            {
                 if due {
                     self.commits.sync_footers((*id, kind));
                 }

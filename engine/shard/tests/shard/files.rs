@@ -316,3 +316,38 @@ fn files_of_many_partitions_open_and_close_in_turn() {
         }
     }
 }
+
+/// Files that are idle for less than a second serve those who have none.
+#[test]
+fn files_close_at_once_when_there_are_too_few() {
+    let mut rim = Rim::empty(SimDisk::new(), config());
+    for id in ids() {
+        rim.open(spec(id, 1, AckLevel::Disk)).unwrap();
+    }
+    let most = 20;
+    rim.disk.set_open_files_max(Some(most));
+    let mut refused = 0;
+    for (stream, id) in (1..).zip(ids()) {
+        for attempt in 0.. {
+            let correlation = rim.correlation();
+            let to = key(1 + attempt, stream);
+            let command = producer("p", None);
+            rim.act(|shard, clock, fx| shard.handle_on(clock, id, to, correlation, command, fx));
+            rim.settle();
+            match &rim.replies(to)[..] {
+                [(_, Reply::ProducerOpened { .. })] => break,
+                [(_, Reply::Refused(refusal))] if refusal.status == Status::OverLimit => {}
+                other => panic!("{other:?}"),
+            }
+            refused += 1;
+            // The partition tries again after a second; the files of the others close before.
+            wait(&mut rim, 150);
+            assert!(open_files(&rim).is_empty(), "{:?}", open_files(&rim));
+            wait(&mut rim, 1_000);
+        }
+    }
+    assert!(
+        (1..=4).contains(&refused),
+        "{refused} refusals for 40 partitions and {most} files"
+    );
+}
