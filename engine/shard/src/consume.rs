@@ -256,8 +256,11 @@ impl<D: Disk> Partition<D> {
                         continue;
                     }
                     Err(error) => {
-                        self.short_of_files |= matches!(error, ReadError::Io { .. });
-                        let reply = Reply::Refused(unreadable(&error, offset));
+                        let refusal = unreadable(&error, offset);
+                        if matches!(error, ReadError::Io { .. }) {
+                            self.unopened = Some(refusal.message.clone());
+                        }
+                        let reply = Reply::Refused(refusal);
                         fx.push(Effect::Reply {
                             to,
                             correlation: 0,

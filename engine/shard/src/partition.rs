@@ -56,8 +56,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) held: Held,
     /// Why the last segment could not be prepared or opened, if it could not.
     pub(crate) no_room: Option<NoRoom>,
-    /// A file could not be opened since the last tick.
-    pub(crate) short_of_files: bool,
+    /// Why a file could not be opened since the last tick, if one could not.
+    pub(crate) unopened: Option<String>,
     /// Whether the partition is in the shard's list of those to write at the end of the round.
     pub(crate) dirty: bool,
     /// For each log: whether it waits for the core's commit in flight to end.
@@ -184,11 +184,9 @@ impl<D: Disk> Partition<D> {
                 ..
             }
         );
-        self.short_of_files = true;
         let refusal = unopened(&error.to_string(), out_of_files);
+        self.unopened = Some(refusal.message.clone());
         if self.refused_room(now_ms).is_none() {
-            let partition = self.spec.id;
-            tracing::warn!(%partition, reason = refusal.message, "a segment could not be opened");
             self.no_room = Some(NoRoom {
                 until_ms: now_ms.saturating_add(NO_ROOM_RETRY_MS),
                 refusal: refusal.clone(),

@@ -188,7 +188,7 @@ impl<D: Disk> Partition<D> {
             counters: PartitionCounters::default(),
             held: Held::default(),
             no_room: None,
-            short_of_files: false,
+            unopened: None,
             dirty: false,
             waits: [false; 2],
             counts: Counts::default(),

@@ -13,6 +13,9 @@ use crate::outlets::Reopened;
 use crate::partition::Partition;
 use crate::shard::{Marking, Shard};
 
+/// How often it is written down that a file cannot be opened, in milliseconds.
+const UNOPENED_TOLD_MS: u64 = 1_000;
+
 impl<D: Disk> Shard<D> {
     /// Bytes have left towards a connection.
     pub fn sent(&mut self, connection: u64, bytes: usize, fx: &mut Vec<Effect<D>>) {
@@ -152,9 +155,10 @@ impl<D: Disk> Shard<D> {
     /// Lets time pass: snapshots, retention, lazy syncs, marks, idle files. Call it a few times a second.
     pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         let mut rounds = Vec::new();
-        let short_of_files = std::mem::take(&mut self.short_of_files);
+        let short_of_files = self.unopened.take().is_some();
         for (id, partition) in &mut self.partitions {
-            self.short_of_files |= std::mem::take(&mut partition.short_of_files);
+            let unopened = partition.unopened.take();
+            self.unopened = self.unopened.take().or(unopened);
             if partition.tick(clock, fx) {
                 rounds.push(*id);
             }
@@ -167,12 +171,29 @@ impl<D: Disk> Shard<D> {
                 }
             }
         }
+        self.tell_unopened(clock);
         for id in rounds {
             self.touch(id);
         }
         self.checkpoint(clock, fx);
         self.mark_idle(clock, fx);
         self.end_round(clock, fx);
+    }
+
+    /// Writes down why a file could not be opened: one reason a second, since thousands of partitions
+    /// may have the same.
+    fn tell_unopened(&mut self, clock: Clock) {
+        if let Some(reason) = &self.unopened
+            && clock.monotonic_ms >= self.unopened_told_ms + UNOPENED_TOLD_MS
+        {
+            self.unopened_told_ms = clock.monotonic_ms;
+            let core = self.config.core;
+            tracing::warn!(
+                core,
+                reason,
+                "requests are refused for want of an open file"
+            );
+        }
     }
 
     /// Takes no more writes, delivers nothing more, and begins the last syncs.
