@@ -310,7 +310,7 @@ fn files_of_many_partitions_open_and_close_in_turn() {
             ));
             assert_eq!(rim.produce(to, 0, 1, b"entry"), Handled::Done);
             rim.settle();
-            assert_eq!(rim.receipts(to), [u64::from(round)]);
+            assert_eq!(rim.receipts(to), [round]);
             wait(&mut rim, 1_100);
             assert!(open_files(&rim).is_empty(), "{id}: {:?}", open_files(&rim));
         }
