@@ -180,7 +180,7 @@ impl<D: Disk> Shard<D> {
         self.end_round(clock, fx);
     }
 
-    /// Writes down why a file could not be opened: one reason a second, since thousands of partitions
+    /// Writes down why a file could not be opened or read: one reason a second, since thousands of partitions
     /// may have the same.
     fn tell_unopened(&mut self, clock: Clock) {
         if let Some(reason) = &self.unopened
@@ -191,7 +191,7 @@ impl<D: Disk> Shard<D> {
             tracing::warn!(
                 core,
                 reason,
-                "requests are refused for want of an open file"
+                "requests are refused, since a file cannot be opened or read"
             );
         }
     }
