@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hulse_wire::Admin;
 use hulse_wire::json::{BrokerStatus, PartitionDescription, TopicDescription};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::binary;
@@ -335,16 +335,44 @@ impl Broker {
         self.process.as_ref().expect("the broker runs").id()
     }
 
+    /// What its descriptors are of.
+    fn descriptor_links(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let listed = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        let links = listed.expect("a process of ours").flatten();
+        // One that has been closed since it was listed does not count.
+        links.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+    }
+
+    /// Number of segments that it has open.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn open_segments(&self) -> usize {
+        let is_segment = |link: &PathBuf| link.extension().is_some_and(|end| end == "seg");
+        self.descriptor_links().filter(is_segment).count()
+    }
+
+    /// Sets how many descriptors it may have open from now on. Those that it has stay.
+    ///
+    /// # Panics
+    /// When it does not run, or may not have so many.
+    pub fn set_descriptors_max(&self, most: usize) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a process id"));
+        let limit = Rlimit {
+            current: Some(most as u64),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        prlimit(pid, Resource::Nofile, limit).expect("the limit is set");
+    }
+
     /// Number of sockets that it has open, and of files and other descriptors.
     ///
     /// # Panics
     /// When it does not run.
     #[must_use]
     pub fn descriptors(&self) -> (usize, usize) {
-        let listed = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
-        let links = listed.expect("a process of ours").flatten();
-        // One that has been closed since it was listed does not count.
-        let links = links.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        let links = self.descriptor_links();
         let is_socket = |link: &PathBuf| link.to_string_lossy().starts_with("socket:");
         let (sockets, files): (Vec<_>, Vec<_>) = links.partition(is_socket);
         (sockets.len(), files.len())

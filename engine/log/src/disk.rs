@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::io;
 
 use hulse_model::limits::{DISK_RESERVE_BYTES, DISK_RESERVE_PARTS};
+use rustix::io::Errno;
 
 /// A directory tree. Paths are relative to its root and separated by `/`.
 ///
@@ -192,6 +193,13 @@ pub trait DiskFile: Clone + Debug + Send + 'static {
     /// # Errors
     /// Whatever the disk answers. What was written before is then neither durable nor known lost.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+/// Whether an error says that the process, or the system, has as many files open as it may.
+#[must_use]
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    let of = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    of(Errno::MFILE) || of(Errno::NFILE)
 }
 
 /// Removes a file, which somebody else may just have removed.

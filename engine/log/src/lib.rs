@@ -38,7 +38,7 @@ mod verify;
 #[cfg(any(test, feature = "sim"))]
 mod fuzz;
 
-pub use disk::{Disk, DiskFile, Fill, Reserve};
+pub use disk::{Disk, DiskFile, Fill, Reserve, is_out_of_files};
 #[cfg(any(test, feature = "sim"))]
 pub use fuzz::fuzz_recovery;
 pub use journal::{

@@ -18,6 +18,7 @@ use crate::report::{DamagedRange, LogRecovery};
 use crate::segment::{LogKind, SEGMENT_HEADER_BYTES};
 use crate::segments::{Segment, Segments, Stage, add_terms, stage_of};
 
+mod files;
 mod read;
 mod retain;
 mod round;
@@ -26,6 +27,7 @@ mod sync;
 mod truncate;
 mod warm;
 
+use files::Uses;
 pub use read::{ReadCursor, ReadError, StoredEntry};
 pub use retain::{Removal, Retention};
 pub use round::{Checkpoint, CheckpointTicket, RoundShare};
@@ -54,7 +56,7 @@ pub struct Log<D: Disk> {
     lost: Vec<(Offset, String)>,
     staged: Staged,
     progress: Progress,
-    spare: Spare<D>,
+    spare: Spare,
     /// Segments whose footer was written and not yet synced.
     footers_unsynced: Vec<D::File>,
     /// First offsets of the terms that the log holds entries of.
@@ -65,6 +67,7 @@ pub struct Log<D: Disk> {
     unsynced_bytes_max: usize,
     /// Rises with every truncation, so that older cursors and preparations are told.
     epoch: u64,
+    uses: Uses,
 }
 
 /// Where a log's files are.
@@ -181,6 +184,16 @@ pub enum AppendError {
         /// What failed.
         reason: String,
     },
+    /// A segment that was closed could not be opened again. It may be tried again at any time.
+    #[error("{path}: {reason}")]
+    Unopened {
+        /// The segment.
+        path: String,
+        /// What the disk said.
+        reason: String,
+        /// As many files are open as may be.
+        out_of_files: bool,
+    },
     /// The term is older than the log's last.
     #[error("term {term} is older than the log's last, {last}")]
     TermWentBack {
@@ -242,11 +255,7 @@ impl<D: Disk> Log<D> {
                 .iter()
                 .any(|range| range.segment == surveyed.name);
             let stage = stage_of(&surveyed, active, damaged);
-            let mut segment = Segment::found(surveyed, stage, end);
-            if stage == Stage::Active {
-                segment.reopened(another_handle(disk, dir, &segment.name)?);
-            }
-            segments.push(segment);
+            segments.push(Segment::found(surveyed, stage, end));
         }
         let progress = Progress {
             end: found.end,
@@ -262,13 +271,7 @@ impl<D: Disk> Log<D> {
             own_syncs: 0,
             appended_bytes: 0,
         };
-        let ready = match found.spare {
-            Some(spare) => {
-                let file = another_handle(disk, dir, &spare.name)?;
-                Some((spare.name, spare.header, file))
-            }
-            None => None,
-        };
+        let ready = found.spare.map(|spare| (spare.name, spare.header));
         let lost = found
             .unreadable
             .into_iter()
@@ -291,6 +294,7 @@ impl<D: Disk> Log<D> {
             poison: None,
             unsynced_bytes_max: LOG_UNSYNCED_BYTES_MAX,
             epoch: 0,
+            uses: Uses::default(),
         };
         Ok((log, report))
     }
@@ -301,6 +305,7 @@ impl<D: Disk> Log<D> {
     /// See [`AppendError`].
     pub fn append(&mut self, term: Term, draft: &EntryDraft<'_>) -> Result<Appended, AppendError> {
         let bytes = self.check(term, draft)?;
+        self.uses.all += 1;
         self.make_room(term, bytes)?;
         let offset = self.progress.end;
         let segment = self
@@ -378,7 +383,7 @@ impl<D: Disk> Log<D> {
         Ok(bytes)
     }
 
-    /// Makes sure that the active segment takes a record of `bytes` bytes and this term.
+    /// Makes sure that the active segment takes a record of `bytes` bytes and this term, and is open.
     fn make_room(&mut self, term: Term, bytes: usize) -> Result<(), AppendError> {
         let takes = |segment: &Segment<D::File>| {
             let terms = &segment.contents.terms;
@@ -386,13 +391,22 @@ impl<D: Disk> Log<D> {
             segment.room() >= bytes as u64 && (!new_term || terms.len() < SEGMENT_TERMS_MAX)
         };
         if self.segments.active().is_some_and(takes) && !self.spare.replaces_active {
-            return Ok(());
+            return self.open_active();
         }
-        let fits = |(_, header, _): &Ready<D>| header.layout.room() >= bytes as u64;
+        let fits = |(_, header): &Ready| header.layout.room() >= bytes as u64;
         if !self.spare.ready.as_ref().is_some_and(fits) {
             self.found_no_room(bytes);
             return Err(AppendError::NoRoom { bytes });
         }
+        // The segment that is left gets its footer at once, if it is durable. What cannot be opened
+        // is known before anything changes.
+        self.open_active()?;
+        let opened = self
+            .spare
+            .ready
+            .as_ref()
+            .map(|(name, _)| self.open_file(name));
+        let file = opened.expect("it was there just now")?;
         // What is staged belongs into the segment that is left now.
         if let Err(error) = self.write() {
             return Err(AppendError::Poisoned {
@@ -403,10 +417,11 @@ impl<D: Disk> Log<D> {
             // A round is made of one segment's bytes alone.
             self.staged.clear(false);
         }
-        let (name, header, file) = self.spare.ready.take().expect("it was there just now");
+        let (name, header) = self.spare.ready.take().expect("it was there just now");
         self.spare.wanted_bytes = 0;
         let first = self.progress.end;
-        let next = Segment::fresh(name, header, first, file);
+        let mut next = Segment::fresh(name, header, first);
+        next.opened_with(file);
         if let Some(active) = self.segments.active_mut() {
             active.end = first;
             active.stage = Stage::Full;
@@ -526,7 +541,7 @@ impl<D: Disk> Log<D> {
             .spare
             .ready
             .as_ref()
-            .map_or(0, |(_, header, _)| header.layout.capacity);
+            .map_or(0, |(_, header)| header.layout.capacity);
         self.segments.bytes() + spare
     }
 
@@ -547,17 +562,4 @@ impl<D: Disk> Log<D> {
     pub const fn kind(&self) -> LogKind {
         self.home.kind
     }
-
-    /// Closes the files and maps that reading has opened. They open again when they are needed.
-    pub fn close_idle(&mut self) {
-        self.segments.close_sealed();
-    }
-}
-
-/// Opens a file again: the handle that recovery read it through has a map, which an idle log does
-/// not need.
-fn another_handle<D: Disk>(disk: &D, dir: &str, name: &str) -> Result<D::File, OpenError> {
-    let path = format!("{dir}/{name}");
-    disk.open(&path)
-        .map_err(|source| OpenError::Io { path, source })
 }

@@ -16,14 +16,14 @@ pub struct Prepare<D> {
 
 /// The outcome of a [`Prepare`].
 #[derive(Debug)]
-pub struct Prepared<D: Disk> {
+pub struct Prepared<D> {
     pub(crate) disk: D,
     pub(crate) dir: String,
     pub(crate) name: String,
     pub(crate) header: SegmentHeader,
     /// Whether the segment got its name, and perhaps took it from an earlier one.
     pub(crate) named: bool,
-    pub(crate) result: io::Result<D::File>,
+    pub(crate) result: io::Result<()>,
 }
 
 /// Why no segment could be made. The log goes on with the room that it has.
@@ -64,8 +64,8 @@ impl<D: Disk> Prepare<D> {
         self.header.kind.segment_name(self.header.base)
     }
 
-    /// Makes the segment, durably with its name. Blocks for as long as the disk takes. When it
-    /// fails, no part of the segment is left behind.
+    /// Makes the segment, durably with its name, and leaves it closed. Blocks for as long as the
+    /// disk takes. When it fails, no part of the segment is left behind.
     #[must_use]
     pub fn run(self) -> Prepared<D> {
         let name = self.name();
@@ -87,7 +87,7 @@ impl<D: Disk> Prepare<D> {
         }
     }
 
-    fn make(&self, new: &str, path: &str, named: &mut bool) -> io::Result<D::File> {
+    fn make(&self, new: &str, path: &str, named: &mut bool) -> io::Result<()> {
         let reserve = match self.header.kind {
             LogKind::Entries => Reserve::Whole,
             LogKind::Sibling => Reserve::Half,
@@ -102,8 +102,7 @@ impl<D: Disk> Prepare<D> {
         drop(file);
         self.disk.rename(new, path)?;
         *named = true;
-        self.disk.sync_dir(&self.dir)?;
-        self.disk.open(path)
+        self.disk.sync_dir(&self.dir)
     }
 }
 
@@ -112,15 +111,15 @@ impl<D: Disk> Prepared<D> {
     pub(crate) fn discard(self) -> Result<(), PrepareError> {
         let path = format!("{}/{}", self.dir, self.name);
         match self.result {
-            Ok(_) => remove_if_there(&self.disk, &path)
+            Ok(()) => remove_if_there(&self.disk, &path)
                 .map_err(|source| PrepareError::Io { path, source }),
             Err(_) => Ok(()),
         }
     }
 
-    pub(crate) fn into_file(self) -> Result<(String, SegmentHeader, D::File), PrepareError> {
+    pub(crate) fn into_segment(self) -> Result<(String, SegmentHeader), PrepareError> {
         match self.result {
-            Ok(file) => Ok((self.name, self.header, file)),
+            Ok(()) => Ok((self.name, self.header)),
             Err(source) => {
                 let path = format!("{}/{}", self.dir, self.name);
                 let full = matches!(

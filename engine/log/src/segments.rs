@@ -1,4 +1,4 @@
-//! The segments of an open log, in order, with the few that are open for reading.
+//! The segments of an open log, in order, with the few whose files are open.
 
 use std::collections::VecDeque;
 use std::io;
@@ -40,14 +40,16 @@ pub(crate) struct Segment<F> {
     pub(crate) end: Offset,
     /// Whether its opening was written or staged.
     pub(crate) opened: bool,
-    /// Whether something was written since the last sync began.
+    /// Whether something was written since the last sync began. The file is open then.
     pub(crate) dirty: bool,
+    /// Whether it was read while it was written.
+    read: bool,
     file: Option<F>,
 }
 
 impl<F: DiskFile> Segment<F> {
-    /// A prepared segment that takes its first entry at `first`.
-    pub(crate) const fn fresh(name: String, header: SegmentHeader, first: Offset, file: F) -> Self {
+    /// A prepared segment that takes its first entry at `first`. It is not open yet.
+    pub(crate) const fn fresh(name: String, header: SegmentHeader, first: Offset) -> Self {
         Self {
             name,
             header,
@@ -57,11 +59,12 @@ impl<F: DiskFile> Segment<F> {
             end: first,
             opened: false,
             dirty: false,
-            file: Some(file),
+            read: false,
+            file: None,
         }
     }
 
-    /// A segment that recovery found.
+    /// A segment that recovery found. It is not open: a core that starts has thousands.
     pub(crate) fn found(surveyed: Surveyed<F>, stage: Stage, end: Offset) -> Self {
         let mut contents = surveyed.contents;
         if stage == Stage::Sealed {
@@ -77,16 +80,28 @@ impl<F: DiskFile> Segment<F> {
             end,
             opened: surveyed.opened,
             dirty: false,
-            file: (stage == Stage::Active).then_some(surveyed.file),
+            read: false,
+            file: None,
         }
     }
 
-    /// Takes another handle of the same file.
-    pub(crate) fn reopened(&mut self, file: F) {
+    /// Gives it its file.
+    pub(crate) fn opened_with(&mut self, file: F) {
         self.file = Some(file);
     }
 
-    /// The file of a segment that is written.
+    /// Whether it is only read.
+    const fn is_sealed(&self) -> bool {
+        matches!(self.stage, Stage::Sealed | Stage::Damaged)
+    }
+
+    /// Whether its file is open.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The file of a segment with something staged, written and not synced, or durable without a
+    /// footer: it was opened before that came to be, and is not closed until it is over.
     pub(crate) fn file(&self) -> &F {
         self.file
             .as_ref()
@@ -217,6 +232,9 @@ impl<D: Disk> Segments<D> {
     }
 
     /// Opens a segment for reading, if it is not open yet, with its index.
+    ///
+    /// # Errors
+    /// Whatever the disk answers; the segment is as it was then.
     pub(crate) fn open(&mut self, disk: &D, dir: &str, number: u64) -> io::Result<()> {
         let index = number
             .checked_sub(self.first_number)
@@ -224,10 +242,9 @@ impl<D: Disk> Segments<D> {
         let Some(segment) = index.and_then(|index| self.list.get_mut(index)) else {
             return Ok(());
         };
-        if matches!(segment.stage, Stage::Active | Stage::Full) {
-            return Ok(());
-        }
-        if segment.file.is_some() && self.open.back() == Some(&number) {
+        let written = !segment.is_sealed();
+        segment.read |= written;
+        if segment.file.is_some() && (written || self.open.back() == Some(&number)) {
             return Ok(());
         }
         if segment.file.is_none() {
@@ -237,7 +254,9 @@ impl<D: Disk> Segments<D> {
             }
             segment.file = Some(file);
         }
-        self.touch(number);
+        if !written {
+            self.touch(number);
+        }
         Ok(())
     }
 
@@ -246,18 +265,40 @@ impl<D: Disk> Segments<D> {
         self.get(number)?.file.as_ref()
     }
 
-    /// Closes every sealed segment that is open.
+    /// Closes every sealed segment that is open, as if nobody had ever read.
     pub(crate) fn close_sealed(&mut self) {
         while let Some(number) = self.open.pop_front() {
             self.close(number);
         }
+        let written = self.list.iter_mut().rev();
+        for segment in written.take_while(|segment| !segment.is_sealed()) {
+            segment.read = false;
+        }
     }
 
-    /// Notes that a segment that was written is now only read.
+    /// Closes every segment, of a log that has nothing to write and nothing to sync.
+    ///
+    /// # Panics
+    /// When that is not so.
+    pub(crate) fn close_all(&mut self) {
+        self.close_sealed();
+        if let Some(active) = self.active_mut() {
+            assert!(!active.dirty, "a segment that is to be synced stays open");
+            active.file = None;
+        }
+    }
+
+    /// Notes that a segment that was written is now only read. One that nobody has read closes at
+    /// once.
     pub(crate) fn settled(&mut self, number: u64, stage: Stage) {
-        if let Some(segment) = self.get_mut(number) {
-            segment.stage = stage;
+        let Some(segment) = self.get_mut(number) else {
+            return;
+        };
+        segment.stage = stage;
+        if segment.read {
             self.touch(number);
+        } else {
+            self.close(number);
         }
     }
 

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustix::io::Errno;
 
 use crate::disk::{Disk, DiskFile, Fill, Reserve, beyond_end};
 
@@ -43,6 +45,8 @@ pub enum Fault {
     Sync,
     /// The next sync of a directory fails.
     SyncDir,
+    /// The next opening of a file fails, as it does when too many are open.
+    Open,
 }
 
 /// A simulated disk. Clones share one disk.
@@ -62,6 +66,10 @@ struct State {
     unreadable: Option<String>,
     /// What is in memory, as files' numbers with ranges; without it everything is.
     resident: Option<Vec<(u64, Range<u64>)>>,
+    /// The paths of files that were opened, for as long as a handle of them is left.
+    open: Vec<Weak<str>>,
+    /// So many files may be open.
+    open_max: Option<usize>,
 }
 
 impl State {
@@ -109,6 +117,26 @@ impl State {
         if let Some(free) = &mut self.free_bytes {
             *free += bytes;
         }
+    }
+
+    /// Notes that a file is being opened, if it may be. The file lives for as long as the path that
+    /// this gives.
+    fn open(&mut self, path: &str) -> io::Result<Arc<str>> {
+        if self.open.len().is_power_of_two() {
+            self.open.retain(|path| path.strong_count() > 0);
+        }
+        let full = self.open_max.is_some_and(|most| self.live_files() >= most);
+        if full || self.take_fault(Fault::Open) {
+            return Err(Errno::MFILE.into());
+        }
+        let path: Arc<str> = path.into();
+        self.open.push(Arc::downgrade(&path));
+        Ok(path)
+    }
+
+    fn live_files(&self) -> usize {
+        let live = self.open.iter().filter(|path| path.strong_count() > 0);
+        live.count()
     }
 
     fn inode(&mut self, path: &str) -> io::Result<u64> {
@@ -183,6 +211,21 @@ impl SimDisk {
     /// none.
     pub fn fail_reads_of(&self, path: Option<&str>) {
         self.state().unreadable = path.map(str::to_owned);
+    }
+
+    /// Lets so many files be open at a time from now on, and no more.
+    pub fn set_open_files_max(&self, most: Option<usize>) {
+        self.state().open_max = most;
+    }
+
+    /// The paths of the files that are open, sorted; one that was opened twice comes twice.
+    #[must_use]
+    pub fn open_files(&self) -> Vec<String> {
+        let state = self.state();
+        let live = state.open.iter().filter_map(Weak::upgrade);
+        let mut paths: Vec<_> = live.map(|path| path.to_string()).collect();
+        paths.sort_unstable();
+        paths
     }
 
     /// Lets files grow by so many bytes from now on, and no further.
@@ -272,11 +315,11 @@ impl SimDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn file(&self, path: &str, inode: u64) -> SimFile {
+    fn file(&self, path: Arc<str>, inode: u64) -> SimFile {
         SimFile {
             disk: self.clone(),
             inode,
-            path: path.into(),
+            path,
         }
     }
 }
@@ -305,10 +348,11 @@ impl Disk for SimDisk {
         reserve: Reserve,
     ) -> io::Result<SimFile> {
         let length = usize::try_from(bytes).map_err(io::Error::other)?;
-        let inode = {
+        let (path, inode) = {
             let mut state = self.state();
             state.step()?;
             state.check_room(bytes, reserve)?;
+            let open = state.open(path)?;
             state.reserve(bytes)?;
             let inode = state.create(path)?;
             let mut file = Inode {
@@ -318,13 +362,17 @@ impl Disk for SimDisk {
             };
             file.touch(0, length);
             state.image.inodes.insert(inode, file);
-            inode
+            (open, inode)
         };
         Ok(self.file(path, inode))
     }
 
     fn open(&self, path: &str) -> io::Result<SimFile> {
-        let inode = self.state().inode(path)?;
+        let (path, inode) = {
+            let mut state = self.state();
+            let inode = state.inode(path)?;
+            (state.open(path)?, inode)
+        };
         Ok(self.file(path, inode))
     }
 
@@ -420,7 +468,7 @@ impl Disk for SimDisk {
                 file.touch(0, bytes.len());
             }
         }
-        self.file(path, inode).sync_data()
+        self.file(path.into(), inode).sync_data()
     }
 }
 

@@ -90,7 +90,7 @@ statuses! {
     NotPrimary = 30, "NOT_PRIMARY", Situation, true;
     /// The broker is starting or stopping.
     NotReady = 31, "NOT_READY", Situation, true;
-    /// A budget of memory, streams or connections is used up; wait and send again.
+    /// A budget of memory, streams, connections or open files is used up; wait and send again.
     OverLimit = 32, "OVER_LIMIT", Situation, true;
     /// Too few replicas are in sync to take a write.
     NotEnoughReplicas = 33, "NOT_ENOUGH_REPLICAS", Situation, true;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hulse_log::{Disk, ReadCursor, ReadError};
+use hulse_log::{Disk, ReadCursor, ReadError, is_out_of_files};
 use hulse_model::limits::CONSUMER_PERMITS_MAX;
 use hulse_model::{Offset, Position, Status, SubscriptionName};
 use hulse_subscription::{Blocked, ConsumerId, Dispatcher, Subscription, SubscriptionKind};
@@ -10,7 +10,7 @@ use hulse_subscription::{Blocked, ConsumerId, Dispatcher, Subscription, Subscrip
 use crate::command::{Clock, SeekTo, StartFrom, StreamKey};
 use crate::effect::{Effect, Refusal, Reply};
 use crate::outlets::Outlets;
-use crate::partition::Partition;
+use crate::partition::{Partition, unopened};
 use crate::sibling::Answer;
 use crate::stats::{ConsumerStats, SubscriptionStats};
 
@@ -286,7 +286,11 @@ impl<D: Disk> Partition<D> {
                         continue;
                     }
                     Err(error) => {
-                        let reply = Reply::Refused(unreadable(&error, offset));
+                        let refusal = unreadable(&error, offset);
+                        if matches!(error, ReadError::Io { .. }) {
+                            self.unopened = Some(refusal.message.clone());
+                        }
+                        let reply = Reply::Refused(refusal);
                         fx.push(Effect::Reply {
                             to,
                             correlation: 0,
@@ -474,6 +478,11 @@ const fn kind_name(kind: SubscriptionKind) -> &'static str {
 
 /// What a consumer is told whose next entry cannot be read.
 fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
+    if let ReadError::Io { source, .. } = error
+        && is_out_of_files(source)
+    {
+        return unopened(&error.to_string(), true);
+    }
     let damaged = match error {
         ReadError::Damaged { first, end } => Some((*first, *end)),
         _ => None,

@@ -86,6 +86,11 @@ impl<D: Disk> Partition<D> {
                     Ok(_) => self.upkeep.record_appended(record.len()),
                     // The prepared segment brings the round that goes on.
                     Err(AppendError::NoRoom { .. }) => return self.sibling.found_no_room(),
+                    // Time does: what waits is refused, and another try is made.
+                    Err(error @ AppendError::Unopened { .. }) => {
+                        self.unopened(&error, clock.monotonic_ms);
+                        return self.sibling.found_no_room();
+                    }
                     // The sync in flight does; and a failed log has its own way.
                     Err(AppendError::Held { .. } | AppendError::Poisoned { .. }) => return,
                     Err(error) => {

@@ -1,6 +1,6 @@
 //! One partition on its core: its two logs, the state folded from them, and who waits for what.
 
-use hulse_log::{Disk, Log, LogKind, PartitionStore, PrepareError};
+use hulse_log::{AppendError, Disk, Log, LogKind, PartitionStore, PrepareError, is_out_of_files};
 use hulse_model::{Offset, PartitionId, Status, Term, TopicName};
 use hulse_subscription::PartitionState;
 
@@ -54,8 +54,10 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) counters: PartitionCounters,
     /// Connections whose request was held back until a log of this partition takes it.
     pub(crate) held: Held,
-    /// Why the last segment could not be prepared, if it could not.
+    /// Why the last segment could not be prepared or opened, if it could not.
     pub(crate) no_room: Option<NoRoom>,
+    /// Why a file could not be opened since the last tick, if one could not.
+    pub(crate) unopened: Option<String>,
     /// Whether the partition is in the shard's list of those to write at the end of the round.
     pub(crate) dirty: bool,
     /// For each log: whether it waits for the core's commit in flight to end.
@@ -68,7 +70,7 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) ended: Vec<StreamKey>,
 }
 
-/// A segment could not be prepared.
+/// A segment could not be prepared or opened.
 #[derive(Debug)]
 pub(crate) struct NoRoom {
     /// Until when (monotonic milliseconds) none is tried again, so that a full disk is not asked
@@ -155,6 +157,9 @@ impl<D: Disk> Partition<D> {
                         Status::DiskFull,
                         format!("the disk has no room for another segment of {topic}"),
                     ),
+                    PrepareError::Io { path, source } if is_out_of_files(&source) => {
+                        unopened(&format!("{path}: {source}"), true)
+                    }
                     PrepareError::Io { source, .. } => Refusal::new(
                         Status::StorageFailed,
                         format!("no segment of {topic} could be prepared: {source}"),
@@ -167,6 +172,27 @@ impl<D: Disk> Partition<D> {
             }
         }
         self.resume_held(fx);
+    }
+
+    /// Notes that a segment could not be opened for an append, and gives the refusal of what was to
+    /// be appended.
+    pub(crate) fn unopened(&mut self, error: &AppendError, now_ms: u64) -> Refusal {
+        let out_of_files = matches!(
+            error,
+            AppendError::Unopened {
+                out_of_files: true,
+                ..
+            }
+        );
+        let refusal = unopened(&error.to_string(), out_of_files);
+        self.unopened = Some(refusal.message.clone());
+        if self.refused_room(now_ms).is_none() {
+            self.no_room = Some(NoRoom {
+                until_ms: now_ms.saturating_add(NO_ROOM_RETRY_MS),
+                refusal: refusal.clone(),
+            });
+        }
+        refusal
     }
 
     /// Bytes of both logs that are appended and not yet synced. What a failed log will never sync
@@ -201,4 +227,16 @@ impl<D: Disk> Partition<D> {
         let resume = |connection| Effect::Resume { connection };
         fx.extend(self.held.drain().map(resume));
     }
+}
+
+/// The refusal of what needs a file that cannot be opened. It may be tried again at any time.
+pub(crate) fn unopened(reason: &str, out_of_files: bool) -> Refusal {
+    let remedy = if out_of_files {
+        "; the limit of open files is reached: raise it with `ulimit -n 65536`, or LimitNOFILE=65536 \
+         in a systemd unit"
+    } else {
+        ""
+    };
+    let text = format!("a file of the partition cannot be opened: {reason}{remedy}");
+    Refusal::new(Status::OverLimit, text)
 }

@@ -152,6 +152,9 @@ impl<D: Disk> Partition<D> {
                 self.held.hold(to.connection);
                 return Ok(Handled::Held);
             }
+            Err(error @ AppendError::Unopened { .. }) => {
+                return Err(self.unopened(&error, clock.monotonic_ms));
+            }
             Err(AppendError::Poisoned { .. }) => {
                 return Err(self.fenced().unwrap_or_else(|| {
                     Refusal::new(Status::StorageFailed, "the log takes no more writes")

@@ -189,6 +189,7 @@ impl<D: Disk> Partition<D> {
             counters: PartitionCounters::default(),
             held: Held::default(),
             no_room: None,
+            unopened: None,
             dirty: false,
             waits: [false; 2],
             counts: Counts::default(),
@@ -210,6 +211,10 @@ impl<D: Disk> Partition<D> {
         partition.fold_records(&mut recovered)?;
         partition.fold_entries(&mut recovered)?;
         partition.set_cursors_back(clock)?;
+        for kind in LogKind::ALL {
+            // Thousands are opened one after the other, and most are then idle.
+            partition.store.log_mut(kind).close_idle();
+        }
         Ok((partition, recovered))
     }
 
@@ -375,6 +380,9 @@ impl<D: Disk> Partition<D> {
                 None => self.store.sibling.sync().map_err(|e| e.to_string())?,
             }
             self.store_unstored(clock);
+            if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
+                return Err(refusal.message);
+            }
         }
         self.store.sibling.sync().map_err(|e| e.to_string())
     }

@@ -100,6 +100,11 @@ pub struct Shard<D: Disk> {
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
     marking: Marking,
+    /// Why a file could not be opened before the last tick, if one could not: whatever can close is to
+    /// close.
+    unopened: Option<String>,
+    /// When that was last written down.
+    unopened_told_ms: u64,
     stopping: bool,
 }
 
@@ -140,6 +145,8 @@ impl<D: Disk> Shard<D> {
                 under_way: false,
                 last: PartitionId(0),
             },
+            unopened: None,
+            unopened_told_ms: 0,
             stopping: false,
         }
     }

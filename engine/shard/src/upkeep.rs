@@ -1,5 +1,5 @@
-//! What a partition does for itself: snapshots, retention, the lazy syncs of `memory`, and the mark
-//! of what is durable when it falls idle.
+//! What a partition does for itself: snapshots, retention, the lazy syncs of `memory`, and, when it
+//! falls idle, the mark of what is durable and the closing of its files.
 
 use hulse_log::{Disk, LogKind, MarkFlushed, Retention};
 use hulse_model::Offset;
@@ -17,7 +17,8 @@ const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 const LAZY_SYNC_MS: u64 = 1_000;
 /// How often retention is looked at, in milliseconds.
 const RETENTION_INTERVAL_MS: u64 = 10_000;
-/// How long nothing is appended to an idle partition before it is marked flushed, in milliseconds.
+/// How long nothing is appended to an idle partition before it is marked flushed, and how long a log is
+/// not used before its files are closed, in milliseconds.
 const IDLE_MS: u64 = 1_000;
 
 /// What has gathered since the last snapshot and the last lazy sync.
@@ -33,6 +34,42 @@ pub(crate) struct Upkeep {
     lazy_sync_at_ms: u64,
     retention_at_ms: u64,
     idle: Idle,
+    /// For each log: how long it has not been used.
+    rests: [LogRest; 2],
+}
+
+/// How long a log has not been used. Each log has its own: one that takes entries all day keeps no
+/// file of its sibling open.
+#[derive(Debug, Default)]
+struct LogRest {
+    /// Since the last use of any kind; over when no file is open.
+    uses: Rest,
+    /// Since the last read; over when what reading had opened is closed.
+    reads: Rest,
+}
+
+/// How long a number has stayed as it is.
+#[derive(Debug, Default)]
+struct Rest {
+    seen: u64,
+    since_ms: u64,
+    /// What was to be done about it is done.
+    over: bool,
+}
+
+impl Rest {
+    /// Whether the number, which is `now` at present, has stayed for so long that something is to be
+    /// done.
+    fn is_due(&mut self, now: u64, clock: Clock, idle_ms: u64) -> bool {
+        if now != self.seen {
+            *self = Self {
+                seen: now,
+                since_ms: clock.monotonic_ms,
+                over: false,
+            };
+        }
+        !self.over && clock.monotonic_ms >= self.since_ms + idle_ms
+    }
 }
 
 /// How long the logs have been as they are.
@@ -129,6 +166,29 @@ impl<D: Disk> Partition<D> {
                 marked: false,
             };
         }
+    }
+
+    /// Closes the files of each log that has not been used for a while, once it has nothing to sync
+    /// any more, and what reading has opened in one that nobody reads; when the core is short of
+    /// files, without waiting. Says of which log a footer must be synced first.
+    pub(crate) fn close_idle(&mut self, clock: Clock, short_of_files: bool) -> [bool; 2] {
+        let idle_ms = if short_of_files { 0 } else { IDLE_MS };
+        LogKind::ALL.map(|kind| {
+            let (log, rest) = (
+                self.store.log_mut(kind),
+                &mut self.upkeep.rests[kind as usize],
+            );
+            if rest.reads.is_due(log.reads(), clock, idle_ms) {
+                log.close_unread();
+                rest.reads.over = true;
+            }
+            if !rest.uses.is_due(log.uses(), clock, idle_ms) {
+                return false;
+            }
+            // What a failed log has not synced it never will.
+            rest.uses.over = log.close_idle() || log.poisoned().is_some();
+            log.is_footer_unsynced()
+        })
     }
 
     /// The note that everything is durable, once whenever the partition has fallen idle: nothing

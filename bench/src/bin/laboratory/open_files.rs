@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files of a partition that is open: one for each of its two logs.
+/// Files of a partition that is in use: one for each of its two logs, until one of them is idle. An idle
+/// partition has none, but the rows use all of theirs within a second.
 const PARTITION_FILES: u64 = 2;
 /// Files and sockets beside those.
 const OTHERS: u64 = 4_000;
@@ -15,8 +16,9 @@ pub(crate) fn raise(partitions: u32) -> Option<String> {
     let wanted = raised(&limit, needed)?;
     setrlimit(Resource::Nofile, wanted).err().map(|error| {
         format!(
-            "{partitions} partitions need {needed} open files, and the limit cannot be raised to \
-             that ({error}): rows with that many partitions may fail. `ulimit -n` sets it."
+            "{partitions} partitions in use may need {needed} open files, and the limit cannot be \
+             raised to that ({error}): rows with that many partitions may be slowed down by \
+             refusals. `ulimit -n` sets it."
         )
     })
 }

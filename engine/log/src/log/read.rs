@@ -371,6 +371,8 @@ impl<D: Disk> Log<D> {
     }
 
     pub(super) fn open_segment(&mut self, number: u64) -> Result<(), ReadError> {
+        self.uses.all += 1;
+        self.uses.reads += 1;
         self.segments
             .open(&self.home.disk, &self.home.dir, number)
             .map_err(|source| {

@@ -17,11 +17,11 @@ const LARGE_SYNC_BYTES: u64 = 256 * 1024;
 const OUTPACED_SEGMENTS: u32 = 8;
 
 /// The segment after the active one.
-#[derive(Debug)]
-pub(super) struct Spare<D: Disk> {
-    pub(super) ready: Option<Ready<D>>,
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    pub(super) ready: Option<Ready>,
     /// One that was ready and too small, until its successor is.
-    pub(super) outgrown: Option<Ready<D>>,
+    pub(super) outgrown: Option<Ready>,
     /// The one in the making takes the place and the name of the active segment, which is empty
     /// and too small. Nothing is appended meanwhile.
     pub(super) replaces_active: bool,
@@ -39,24 +39,9 @@ pub(super) struct Spare<D: Disk> {
     pub(super) bytes_before: u64,
 }
 
-/// A segment that was made: its name, header and file.
-pub(super) type Ready<D> = (String, SegmentHeader, <D as Disk>::File);
-
-impl<D: Disk> Default for Spare<D> {
-    fn default() -> Self {
-        Self {
-            ready: None,
-            outgrown: None,
-            replaces_active: false,
-            in_making: false,
-            failed: false,
-            wanted_bytes: 0,
-            outpaced: 0,
-            syncs_before: 0,
-            bytes_before: 0,
-        }
-    }
-}
+/// A segment that was made: its name and header. It stays closed until it is the active one: a spare
+/// may wait for days.
+pub(super) type Ready = (String, SegmentHeader);
 
 impl<D: Disk> Log<D> {
     /// The segment to make next, if one will be needed soon and none is being made.
@@ -147,12 +132,12 @@ impl<D: Disk> Log<D> {
         let outgrown = self.spare.outgrown.take();
         let replaces_active = std::mem::take(&mut self.spare.replaces_active);
         let named = prepared.named;
-        match prepared.into_file() {
+        match prepared.into_segment() {
             Ok(ready) if replaces_active => {
-                let (name, header, file) = ready;
+                let (name, header) = ready;
                 self.segments.pop_last();
                 self.segments
-                    .push(Segment::fresh(name, header, self.progress.end, file));
+                    .push(Segment::fresh(name, header, self.progress.end));
                 Ok(())
             }
             Ok(ready) => {

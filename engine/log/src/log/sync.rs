@@ -77,11 +77,17 @@ impl<D: Disk> Log<D> {
         Some(self.issue())
     }
 
+    /// Hands out the sync of the footers alone, of a log that has nothing else to sync: until it is
+    /// done their files cannot close.
+    pub fn begin_footer_sync(&mut self) -> Option<SyncTicket<D>> {
+        self.is_footer_unsynced().then(|| self.issue())
+    }
+
     fn issue(&mut self) -> SyncTicket<D> {
         let files = self.dirty_files();
         self.staged.clear(true);
         self.progress.syncs += 1;
-        self.progress.own_syncs += 1;
+        self.progress.own_syncs += u64::from(self.progress.flushed < self.progress.written);
         self.progress.in_flight = Some(InFlight::Sync(self.progress.syncs));
         self.progress.syncing_bytes = self.progress.unsynced_bytes;
         SyncTicket {

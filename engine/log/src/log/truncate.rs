@@ -146,6 +146,8 @@ impl<D: Disk> Log<D> {
         log.epoch = self.epoch + 1;
         log.spare.in_making = self.spare.in_making;
         log.progress.syncs = self.progress.syncs;
+        log.uses = self.uses;
+        log.uses.all += 1;
         log.staged.keep = self.staged.keep;
         // Segments that were given up may not have been removed yet.
         log.give_up_below(self.start);

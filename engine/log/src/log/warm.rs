@@ -60,16 +60,16 @@ impl<D: Disk> Log<D> {
         let Some(segment) = self.segments.get(number) else {
             return Ok(None);
         };
+        let stage = segment.stage;
         let end = segment.contents.data_end.min(segment.bytes);
         if cursor.is_warm(number, (position + AHEAD_BYTES_MIN).min(end)) {
             return Ok(None);
         }
         let behind = end.saturating_sub(position);
-        if segment.stage == Stage::Active
-            && behind <= RECENT_BYTES.min(self.progress.appended_bytes)
-        {
+        if stage == Stage::Active && behind <= RECENT_BYTES.min(self.progress.appended_bytes) {
             return Ok(None);
         }
+        self.open_segment(number)?;
         let Some(file) = self.segments.file(number) else {
             return Ok(None);
         };

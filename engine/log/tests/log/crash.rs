@@ -42,6 +42,7 @@ fn script(disk: &SimDisk, known: &mut Known) -> Result<(), Stopped> {
     rounds(&mut store, known, 1, &[(3, 200), (1, 900), (4, 50)])?;
     // Two that fill segments, so that rolling and sealing are part of it.
     rounds(&mut store, known, 1, &[(5, 2_000), (6, 2_500), (2, 700)])?;
+    fall_idle(&mut store, known)?;
     cut(&mut store, known, 1, 16)?;
     rounds(
         &mut store,
@@ -49,6 +50,8 @@ fn script(disk: &SimDisk, known: &mut Known) -> Result<(), Stopped> {
         2,
         &[(4, 3_000), (3, 100), (2, 20_000), (1, 30)],
     )?;
+    fall_idle(&mut store, known)?;
+    rounds(&mut store, known, 2, &[(2, 4_000)])?;
     // Into the sealed first segment.
     cut(&mut store, known, 1, 9)?;
     rounds(&mut store, known, 3, &[(6, 2_600), (7, 6_000), (2, 50)])?;
@@ -60,6 +63,14 @@ fn script(disk: &SimDisk, known: &mut Known) -> Result<(), Stopped> {
     // The process dies here, with entries that were written and not synced.
     append_some(&mut store, known, 4, 3, 400)?;
     store.entries.write().or_stop()
+}
+
+/// Syncs everything and closes the files: what comes next is written to files that are opened anew.
+fn fall_idle(store: &mut PartitionStore<SimDisk>, known: &mut Known) -> Result<(), Stopped> {
+    store.entries.sync().or_stop()?;
+    known.flushed = store.entries.flushed().0;
+    assert!(store.entries.close_idle() && store.sibling.close_idle());
+    Ok(())
 }
 
 fn append_some(

@@ -7,6 +7,7 @@ mod bed;
 mod crash;
 mod damage;
 mod document;
+mod files;
 mod full_disk;
 mod fuzz;
 mod journal;

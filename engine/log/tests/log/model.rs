@@ -1,11 +1,11 @@
 //! Goal: the log behaves like a vector of entries, whatever the order of operations.
 //! Method: random operations on both, with reopening, compared after each.
 
-use hulse_log::sim::{Keep, SimDisk, SimRng};
-use hulse_log::{PartitionStore, Retention};
+use hulse_log::sim::{Fault, Keep, SimDisk, SimRng};
+use hulse_log::{AppendError, Disk, PartitionStore, Retention};
 use hulse_model::{Offset, Term};
 
-use crate::bed::{announce, append, create, draft, open, payload, read_all, seeds};
+use crate::bed::{announce, append, create, draft, open, path, payload, read_all, seeds};
 
 /// A log as a vector: the entry at index i has offset `start + i`.
 struct Model {
@@ -44,7 +44,8 @@ impl Run {
             80..84 => self.model.term += 1,
             84..88 => self.truncate(),
             88..93 => self.retain(),
-            93..96 => self.prepare(),
+            93..95 => self.prepare(),
+            95..98 => self.close_idle(),
             _ => self.reopen(),
         }
         self.model.written = self.store.entries.written().0;
@@ -121,6 +122,31 @@ impl Run {
     fn prepare(&mut self) {
         if let Some(prepare) = self.store.entries.segment_wanted() {
             self.store.entries.segment_prepared(prepare.run()).unwrap();
+        }
+    }
+
+    /// Closes the files; half the time, the next append finds that it cannot open one.
+    fn close_idle(&mut self) {
+        let log = &mut self.store.entries;
+        let settled = log.flushed() == log.end() && !log.is_footer_unsynced();
+        assert_eq!(log.close_idle(), settled);
+        if !settled {
+            return;
+        }
+        assert!(self.disk.open_files().is_empty());
+        if self.rng.once_in(2) {
+            self.disk.inject(Fault::Open);
+            let bytes = usize::try_from(self.rng.below(3_000)).unwrap();
+            let payload = payload(self.tag, bytes);
+            let term = Term(self.model.term);
+            match log.append(term, &draft(&payload, self.tag)) {
+                Err(AppendError::Unopened { .. }) => {}
+                // Nothing was opened, so that the fault still waits for the one who tries.
+                Err(AppendError::NoRoom { .. }) => {
+                    self.disk.open(&path("MANIFEST")).unwrap_err();
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -68,7 +68,8 @@ fn judge_files(limit: Option<u64>) -> Check {
     check.but(
         outcome,
         "Raise it with `ulimit -Hn 65536`, LimitNOFILE=65536 in a systemd unit, or \
-         `--ulimit nofile=65536` for a container; each connection and each open segment takes one.",
+         `--ulimit nofile=65536` for a container; each connection takes one, each partition in use \
+         one or two, and an idle one none.",
     )
 }
 
@@ -102,7 +103,7 @@ fn judge_maps(limit: Option<u64>) -> Check {
     check.but(
         Outcome::Warn,
         "Raise it with `sysctl -w vm.max_map_count=262144`, and keep it in \
-         /etc/sysctl.d/hulse.conf; each segment that is read takes one.",
+         /etc/sysctl.d/hulse.conf; each open segment that is read takes one.",
     )
 }
 

@@ -5,7 +5,8 @@
 //! meanwhile waits for the next. A commit of one log syncs that log's file; a commit of several is a
 //! round of the journal, because so many syncs would cost more than writing the bytes twice. A log
 //! with much to sync does not wait for others: it syncs its own file at once. What nobody waits for,
-//! which is the segments behind the journal and what lies at `memory`, a helper syncs.
+//! which is the segments behind the journal, what lies at `memory`, and the footers of idle logs, a
+//! helper syncs.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -40,6 +41,8 @@ pub(super) struct Commits<D: Disk> {
     cycle: Option<Cycle>,
     /// Logs at `memory` that the clock wants synced.
     lazy: VecDeque<LogId>,
+    /// Idle logs whose files can close when a footer is synced.
+    footers: BTreeSet<LogId>,
     /// A helper is syncing files.
     helped: bool,
     /// How many syncs have ended, those of the journal included.
@@ -79,7 +82,7 @@ pub struct BackgroundSynced<D: Disk> {
 enum Ticket<D: Disk> {
     /// The segments behind the journal.
     Checkpoint(CheckpointTicket<D>),
-    /// A log at `memory`, by the clock.
+    /// A log at `memory`, by the clock, or the footers of an idle one.
     Lazy(SyncTicket<D>),
 }
 
@@ -109,6 +112,7 @@ impl<D: Disk> Commits<D> {
             journaled: BTreeSet::new(),
             cycle: None,
             lazy: VecDeque::new(),
+            footers: BTreeSet::new(),
             helped: false,
             syncs: 0,
             rounds: 0,
@@ -119,6 +123,11 @@ impl<D: Disk> Commits<D> {
     /// Has a log synced in the background.
     pub(super) fn sync_lazily(&mut self, log: LogId) {
         self.lazy.push_back(log);
+    }
+
+    /// Has the footers of an idle log synced in the background.
+    pub(super) fn sync_footers(&mut self, log: LogId) {
+        self.footers.insert(log);
     }
 
     /// Has a log wait for the next commit.
@@ -340,6 +349,14 @@ impl<D: Disk> Shard<D> {
                 let ticket = partition.begin_lazy_sync(kind);
                 tickets.extend(ticket.map(|ticket| ((id, kind), Ticket::Lazy(ticket))));
             }
+        }
+        while tickets.len() < BACKGROUND_LOGS {
+            let Some((id, kind)) = self.commits.footers.pop_first() else {
+                break;
+            };
+            let partition = self.partitions.get_mut(&id);
+            let ticket = partition.and_then(|at| at.store.log_mut(kind).begin_footer_sync());
+            tickets.extend(ticket.map(|ticket| ((id, kind), Ticket::Lazy(ticket))));
         }
         if !tickets.is_empty() {
             self.commits.helped = true;

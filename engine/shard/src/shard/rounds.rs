@@ -13,6 +13,9 @@ use crate::outlets::Reopened;
 use crate::partition::Partition;
 use crate::shard::{Marking, Shard};
 
+/// How often it is written down that a file cannot be opened, in milliseconds.
+const UNOPENED_TOLD_MS: u64 = 1_000;
+
 impl<D: Disk> Shard<D> {
     /// Bytes have left towards a connection.
     pub fn sent(&mut self, connection: u64, bytes: usize, fx: &mut Vec<Effect<D>>) {
@@ -166,20 +169,48 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// Lets time pass: snapshots, retention, lazy syncs, marks. Call it a few times a second.
+    /// Lets time pass: snapshots, retention, lazy syncs, marks, idle files. Call it a few times a second.
     pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         let mut rounds = Vec::new();
+        let short_of_files = self.unopened.take().is_some();
         for (id, partition) in &mut self.partitions {
+            let unopened = partition.unopened.take();
+            self.unopened = self.unopened.take().or(unopened);
             if partition.tick(clock, fx) {
                 rounds.push(*id);
             }
+            for (kind, due) in LogKind::ALL
+                .into_iter()
+                .zip(partition.close_idle(clock, short_of_files))
+            {
+                if due {
+                    self.commits.sync_footers((*id, kind));
+                }
+            }
         }
+        self.tell_unopened(clock);
         for id in rounds {
             self.touch(id);
         }
         self.checkpoint(clock, fx);
         self.mark_idle(clock, fx);
         self.end_round(clock, fx);
+    }
+
+    /// Writes down why a file could not be opened or read: one reason a second, since thousands of partitions
+    /// may have the same.
+    fn tell_unopened(&mut self, clock: Clock) {
+        if let Some(reason) = &self.unopened
+            && clock.monotonic_ms >= self.unopened_told_ms + UNOPENED_TOLD_MS
+        {
+            self.unopened_told_ms = clock.monotonic_ms;
+            let core = self.config.core;
+            tracing::warn!(
+                core,
+                reason,
+                "requests are refused, since a file cannot be opened or read"
+            );
+        }
     }
 
     /// Takes no more writes, delivers nothing more, and begins the last syncs.

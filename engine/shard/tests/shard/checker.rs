@@ -139,6 +139,7 @@ impl Checker {
         let expected = match status {
             Status::SequenceGap => self.gaps.contains(&to),
             Status::DiskFull
+            | Status::OverLimit
             | Status::StorageFailed
             | Status::NotReady
             | Status::ProducerFenced

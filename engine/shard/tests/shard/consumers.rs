@@ -209,6 +209,7 @@ impl Consumer {
                 let busy = [
                     Status::ConsumerBusy,
                     Status::DiskFull,
+                    Status::OverLimit,
                     Status::StorageFailed,
                 ];
                 assert!(busy.contains(&refusal.status), "{refusal:?}");

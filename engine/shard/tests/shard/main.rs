@@ -11,6 +11,7 @@ mod covered;
 mod damage;
 mod durability;
 mod failed_sync;
+mod files;
 mod full_disk;
 mod idle;
 mod journal;

@@ -68,6 +68,7 @@ const DISK: Weather = Weather {
     power: true,
     failing_syncs: false,
     full_disk: false,
+    few_files: false,
     steps: 1_500,
 };
 
@@ -91,6 +92,16 @@ fn at_disk_with_full_disks() {
     });
     assert_eventful(stories.clone(), &ALWAYS);
     assert_eventful(stories, &[(|story| story.full, 20)]);
+}
+
+#[test]
+fn at_disk_with_few_files() {
+    let stories = run(Weather {
+        few_files: true,
+        ..DISK
+    });
+    assert_eventful(stories.clone(), &ALWAYS);
+    assert_eventful(stories, &[(|story| story.unopened, 100)]);
 }
 
 #[test]

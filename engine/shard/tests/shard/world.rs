@@ -29,6 +29,8 @@ pub(crate) struct Weather {
     pub(crate) failing_syncs: bool,
     /// The disk is full now and then.
     pub(crate) full_disk: bool,
+    /// Now and then only few files may be open.
+    pub(crate) few_files: bool,
     pub(crate) steps: u32,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct Story {
     pub(crate) held: u64,
     pub(crate) starts: u64,
     pub(crate) full: u64,
+    pub(crate) unopened: u64,
     pub(crate) fenced: u64,
     pub(crate) rounds: u64,
     pub(crate) checkpoints: u64,
@@ -295,6 +298,14 @@ impl World {
         if self.weather.failing_syncs && self.rng.once_in(4) {
             self.rim.disk.inject(Fault::Sync);
         }
+        if self.weather.few_files {
+            let few = self.rng.once_in(2);
+            let most = self.rng.index(3);
+            self.rim.disk.set_open_files_max(few.then_some(most));
+            // Files close meanwhile, as far as nothing is on its way.
+            self.rim.pass(50);
+            self.rim.pass(1_050);
+        }
     }
 
     /// Clients hear what they were told.
@@ -319,6 +330,13 @@ impl World {
             }
             self.checker.told(to);
             match &told {
+                // A consumer whose entry cannot be read connects anew.
+                Told::Reply(0, Reply::Refused(refusal))
+                    if self.weather.few_files && refusal.status == Status::OverLimit =>
+                {
+                    self.story.unopened += 1;
+                    self.drop_connection(to.connection);
+                }
                 Told::Reply(0, reply) => panic!("{to:?} comes to its end: {reply:?}"),
                 Told::Reply(id, reply) => self.hear_reply(to, *id, reply),
                 Told::Receipt(receipt) => {
@@ -344,6 +362,7 @@ impl World {
         if let Reply::Refused(refusal) = reply {
             self.fenced |= refusal.status == Status::StorageFailed;
             self.story.fenced += u64::from(refusal.status == Status::StorageFailed);
+            self.story.unopened += u64::from(refusal.message.contains("limit of open files"));
             self.story.full += u64::from(refusal.status == Status::DiskFull);
             if refusal.batch.is_some() {
                 self.checker.batch_refused(to, id, refusal.status);
@@ -396,6 +415,7 @@ impl World {
             return;
         }
         self.rim.disk.set_free_bytes(None);
+        self.rim.disk.set_open_files_max(None);
         self.rim.act(|shard, clock, fx| shard.stop(clock, fx));
         self.rim.settle();
         self.hear();
@@ -450,6 +470,7 @@ impl World {
             self.restart();
         }
         self.rim.disk.set_free_bytes(None);
+        self.rim.disk.set_open_files_max(None);
         let mut idle = 0;
         while idle < 30 {
             let before = self.rim.clock.monotonic_ms;
@@ -514,6 +535,7 @@ impl World {
     fn make_amends(&mut self) {
         self.weather.full_disk = false;
         self.weather.failing_syncs = false;
+        self.weather.few_files = false;
         for at in 0..self.producers.len() {
             for _ in 0..200 {
                 if self.producers[at].is_content() {
