@@ -166,6 +166,7 @@ impl Checker {
             self.somewhere.insert(key);
             return key;
         };
+        self.entry_seen(id.1.0, receipt.messages);
         let known = self.ids.insert(key, id);
         assert!(
             known.is_none_or(|known| known == id) || self.forgiven,
