@@ -67,14 +67,14 @@ pub const DISK_RESERVE_PARTS: u64 = 16;
 
 /// Bytes that one core may hold which have been appended and not yet been synced, over all of its
 /// partitions. Producers are held back beyond it.
-pub const CORE_UNSYNCED_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const CORE_UNSYNCED_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Bytes that one log may hold staged or unsynced before its producers are held back.
 pub const LOG_UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The same for a log at `memory`, where nobody waits for a sync: a burst of so much is taken as fast
 /// as it comes, and beyond it producers go as fast as the disk does.
-pub const MEMORY_LOG_UNSYNCED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const MEMORY_LOG_UNSYNCED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Staged bytes at which a log writes without waiting for the end of the round.
 pub const LOG_STAGED_BYTES_TARGET: usize = 64 * 1024;

@@ -191,14 +191,12 @@ impl<D: Disk> Partition<D> {
             // Entries that named a producer which a loss of power could take would be stored again
             // by its retries.
             let names = kind == LogKind::Sibling && self.sibling.wants_sync(log.flushed());
-            let much = log.unsynced_bytes() >= LAZY_SYNC_BYTES;
-            if much || names || self.upkeep.is_closing() {
+            if names || self.upkeep.is_closing() {
                 return Some(Way::Own);
             }
-            return self
-                .upkeep
-                .sync_due(kind)
-                .then_some(Way::Later(Later::Background));
+            // Not through the core's ring, which would give its processor away to so large a sync.
+            let much = log.unsynced_bytes() >= LAZY_SYNC_BYTES;
+            return (much || self.upkeep.sync_due(kind)).then_some(Way::Later(Later::Background));
         }
         Some(if log.round_bytes().is_some() {
             Way::Later(Later::Commit)

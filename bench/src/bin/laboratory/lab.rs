@@ -144,8 +144,9 @@ impl Lab {
     pub(crate) fn peak(&self, broker: &Broker, ack: &str) -> Result<f64, Failure> {
         let messages = self.messages(1024) / 2;
         let warmup = self.warmup();
-        let line =
-            format!("bench produce peak --ack {ack} --messages {messages} --warmup {warmup}");
+        let line = format!(
+            "bench produce peak --ack {ack} --window 4 --messages {messages} --warmup {warmup}"
+        );
         let produced: Produced = broker.run(&line)?;
         broker.delete("peak")?;
         Ok(produced.messages_per_second)

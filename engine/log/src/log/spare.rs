@@ -10,7 +10,7 @@ use crate::segments::Segment;
 
 /// A log whose syncs of its own files are at least this large on average, in bytes, gets segments
 /// that are only allocated. `docs/adr/0008-the-way-bytes-get-in.md` has the measurement.
-const LARGE_SYNC_BYTES: u64 = 256 * 1024;
+const LARGE_SYNC_BYTES: u64 = 32 * 1024;
 
 /// So many segments of a log that filled one before the next was written with zeros are only
 /// allocated.

@@ -12,7 +12,7 @@ use crate::target::{Target, median};
 const BATCH_BYTES: usize = 1000 * 1024;
 
 /// The load of these rows: one producer, one partition.
-const LOAD: &str = "--size 1024 --batch 1000";
+const LOAD: &str = "--size 1024 --batch 1000 --window 4";
 
 /// A measurement of ingest, and what it cost.
 struct Ingest {
