@@ -114,7 +114,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         eprintln!("laboratory: {refused}");
     }
     let lab = lab(arguments)?;
-    let (run, failed) = measure(&lab, &pieces)?;
+    let (run, failed) = measure(&lab, &pieces, |run| save(run, arguments).map(drop))?;
     write(&run, arguments)?;
     for (name, failure) in &failed {
         eprintln!("laboratory: {name} could not be measured: {failure}");
@@ -150,9 +150,13 @@ fn lab(arguments: &Arguments) -> Result<Lab, Failure> {
 /// The name of a piece that could not be measured, and why.
 type Failed = (&'static str, Failure);
 
-/// Measures the pieces one after the other. One that fails does not keep the others from being
-/// measured.
-fn measure(lab: &Lab, pieces: &[&'static Piece]) -> Result<(Run, Vec<Failed>), Failure> {
+/// Measures the pieces one after the other, and has `keep` keep what is there after each. One that
+/// fails does not keep the others from being measured.
+fn measure(
+    lab: &Lab,
+    pieces: &[&'static Piece],
+    keep: impl Fn(&Run) -> Result<(), Failure>,
+) -> Result<(Run, Vec<Failed>), Failure> {
     let conditions = Conditions::read(&lab.program.files);
     println!("{conditions}");
     let mut run = Run {
@@ -189,11 +193,25 @@ fn measure(lab: &Lab, pieces: &[&'static Piece]) -> Result<(Run, Vec<Failed>), F
             eprintln!("laboratory: {}: {failure}", piece.name);
             failed.push((piece.name, failure));
         }
+        keep(&run)?;
     }
     Ok((run, failed))
 }
 
 fn write(run: &Run, arguments: &Arguments) -> Result<(), Failure> {
+    let file = save(run, arguments)?;
+    let plots = publish::plots(run, file.parent().unwrap_or(Path::new(".")))?;
+    println!();
+    tell(&[file]);
+    tell(&plots);
+    if arguments.publish {
+        tell(&publish::publish(run, &docs())?);
+    }
+    Ok(())
+}
+
+/// Writes the JSON file, and says where it is.
+fn save(run: &Run, arguments: &Arguments) -> Result<PathBuf, Failure> {
     let out = match &arguments.out {
         Some(out) => out.clone(),
         None => root().join("target/laboratory"),
@@ -204,13 +222,7 @@ fn write(run: &Run, arguments: &Arguments) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(run)
         .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     fs::write(&file, text + "\n").map_err(Failure::io(file.display()))?;
-    println!();
-    tell(&[file]);
-    tell(&publish::plots(run, &out)?);
-    if arguments.publish {
-        tell(&publish::publish(run, &docs())?);
-    }
-    Ok(())
+    Ok(file)
 }
 
 fn tell(paths: &[PathBuf]) {
