@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hulse_bench::drop_pages;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -164,12 +163,14 @@ impl Broker {
         disk_bytes(&self.data()).map_err(Failure::io("the broker's files"))
     }
 
-    /// Takes the pages of its files from the page cache, but for those that it has mapped.
+    /// The paths of its files.
     ///
     /// # Errors
-    /// When a file cannot be read.
-    pub(crate) fn drop_pages(&self) -> Result<(), Failure> {
-        drop_all_pages(&self.data()).map_err(Failure::io("the broker's files"))
+    /// When a directory cannot be read.
+    pub(crate) fn paths(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut paths = Vec::new();
+        add_paths(&self.data(), &mut paths).map_err(Failure::io("the broker's files"))?;
+        Ok(paths)
     }
 
     /// How many files and connections it has open.
@@ -302,18 +303,15 @@ fn disk_bytes(path: &Path) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-fn drop_all_pages(path: &Path) -> std::io::Result<()> {
+fn add_paths(path: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
-            drop_all_pages(&entry?.path())?;
+            add_paths(&entry?.path(), paths)?;
         }
-        return Ok(());
+    } else {
+        paths.push(path.to_owned());
     }
-    match drop_pages(path) {
-        // The broker removes files at any time.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        dropped => dropped,
-    }
+    Ok(())
 }
 
 #[cfg(test)]

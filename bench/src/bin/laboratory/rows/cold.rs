@@ -1,8 +1,10 @@
 //! A consumer that lags far behind, beside live traffic.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use hulse_bench::drop_pages;
 use serde_json::Value;
 
 use crate::broker::{Broker, Waiting};
@@ -35,6 +37,7 @@ pub(crate) fn reader(lab: &Lab) -> Result<Vec<Row>, Failure> {
     ))?;
     // What was not on the disk yet is there now, and no segment is mapped.
     broker.restart()?;
+    let paths = broker.paths()?;
     let mut rows = Vec::new();
     for (backlog, name, whence) in [
         (Backlog::Cold, "lagging-reader-cold", "from the disk"),
@@ -44,7 +47,8 @@ pub(crate) fn reader(lab: &Lab) -> Result<Vec<Row>, Failure> {
         let (beside, alone) = lab.in_turn(
             |round| {
                 let topic = format!("{name}-{round}");
-                let (p99, rates) = beside_reader(lab, &broker, &topic, rate, backlog)?;
+                let cold = matches!(backlog, Backlog::Cold).then_some(&*paths);
+                let (p99, rates) = beside_reader(lab, &broker, &topic, rate, cold)?;
                 read.extend(rates);
                 Ok(p99)
             },
@@ -82,22 +86,22 @@ fn live(lab: &Lab, broker: &Broker, topic: &str, rate: f64) -> Result<f64, Failu
     Ok(produced.latency.p99_us as f64)
 }
 
-/// The same while a consumer reads the backlog from the start, again and again. Gives its rates too,
-/// in MB/s.
+/// The same while a consumer reads the backlog from the start, again and again; before each time the
+/// pages of the files in `cold` are dropped. Gives its rates too, in MB/s.
 fn beside_reader(
     lab: &Lab,
     broker: &Broker,
     topic: &str,
     rate: f64,
-    backlog: Backlog,
+    cold: Option<&[PathBuf]>,
 ) -> Result<(f64, Vec<f64>), Failure> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut rates = Vec::new();
             while !over.load(Ordering::Relaxed) {
-                if matches!(backlog, Backlog::Cold) {
-                    broker.drop_pages()?;
+                for path in cold.unwrap_or_default() {
+                    drop_pages(path).map_err(Failure::io(path.display()))?;
                 }
                 let read: Read = broker.run("bench consume backlog")?;
                 rates.push(read.megabytes_per_second);
