@@ -177,13 +177,13 @@ pub trait DiskFile: Clone + Debug + Send + 'static {
         true
     }
 
-    /// Brings these bytes into memory, waits for them, and has the disk begin with as many that
-    /// follow. For helper threads.
+    /// Brings these bytes into memory, waits for them, and has the disk begin with the `ahead` bytes
+    /// that follow. For helper threads.
     ///
     /// # Errors
     /// Whatever the disk answers.
-    fn warm(&self, position: u64, bytes: u64) -> io::Result<()> {
-        let _ = (position, bytes);
+    fn warm(&self, position: u64, bytes: u64, ahead: u64) -> io::Result<()> {
+        let _ = (position, bytes, ahead);
         Ok(())
     }
 

@@ -302,7 +302,7 @@ impl DiskFile for OsFile {
         true
     }
 
-    fn warm(&self, position: u64, bytes: u64) -> io::Result<()> {
+    fn warm(&self, position: u64, bytes: u64, ahead: u64) -> io::Result<()> {
         let mut scratch = vec![0; WARM_BYTES];
         let end = (position + bytes).min(self.0.bytes);
         let mut at = position;
@@ -311,7 +311,7 @@ impl DiskFile for OsFile {
             self.0.file.read_exact_at(&mut scratch[..piece], at)?;
             at += piece as u64;
         }
-        if let Some(bytes) = NonZeroU64::new(bytes) {
+        if let Some(bytes) = NonZeroU64::new(ahead) {
             fadvise(&self.0.file, end, Some(bytes), Advice::WillNeed)?;
         }
         Ok(())

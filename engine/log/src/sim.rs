@@ -534,9 +534,9 @@ impl DiskFile for SimFile {
         })
     }
 
-    fn warm(&self, position: u64, bytes: u64) -> io::Result<()> {
+    fn warm(&self, position: u64, bytes: u64, ahead: u64) -> io::Result<()> {
         if let Some(resident) = &mut self.disk.state().resident {
-            resident.push((self.inode, position..position + bytes));
+            resident.push((self.inode, position..position + bytes + ahead));
         }
         Ok(())
     }

@@ -101,9 +101,12 @@ pub const JOURNAL_CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
 /// milliseconds.
 pub const JOURNAL_CHECKPOINT_MS: u64 = 5_000;
 
-/// Bytes queued towards one connection beyond which nothing more is delivered to its consumers and
-/// no more of its requests are read.
+/// Bytes queued towards one connection beyond which no more of its requests are read.
 pub const CONNECTION_OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes queued towards one connection beyond which nothing more is delivered to its consumers.
+/// They are read and checked in one go, while all others on the core wait.
+pub const CONNECTION_DELIVERY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes queued towards all connections of one core beyond which nothing more is delivered.
 pub const CORE_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -151,7 +151,7 @@ impl<D: Disk> Partition<D> {
             Ok(()) => self.no_room = None,
             Err(error) => {
                 let (partition, topic) = (self.spec.id, &self.spec.topic);
-                tracing::warn!(%partition, ?kind, %error, "a segment could not be prepared");
+                let cause = error.to_string();
                 let refusal = match error {
                     PrepareError::Full { .. } => Refusal::new(
                         Status::DiskFull,
@@ -165,6 +165,16 @@ impl<D: Disk> Partition<D> {
                         format!("no segment of {topic} could be prepared: {source}"),
                     ),
                 };
+                // It is tried every second for as long as it fails, which is said once.
+                let said = self
+                    .no_room
+                    .as_ref()
+                    .is_some_and(|at| at.refusal == refusal);
+                if said {
+                    tracing::debug!(%partition, ?kind, cause, "a segment could not be prepared");
+                } else {
+                    tracing::warn!(%partition, ?kind, cause, "a segment could not be prepared");
+                }
                 self.no_room = Some(NoRoom {
                     until_ms: now_ms.saturating_add(NO_ROOM_RETRY_MS),
                     refusal,

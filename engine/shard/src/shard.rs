@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hulse_log::{Disk, Journal, JournalSizes};
 use hulse_model::limits::{
-    CONNECTION_OUTPUT_BYTES_MAX, CORE_OUTPUT_BYTES_MAX, CORE_UNSYNCED_BYTES_MAX,
+    CONNECTION_DELIVERY_BYTES_MAX, CORE_OUTPUT_BYTES_MAX, CORE_UNSYNCED_BYTES_MAX,
 };
 use hulse_model::{PartitionId, Status};
 
@@ -48,7 +48,7 @@ impl ShardConfig {
         Self {
             core,
             unsynced_bytes_max: CORE_UNSYNCED_BYTES_MAX,
-            connection_output_bytes_max: CONNECTION_OUTPUT_BYTES_MAX,
+            connection_output_bytes_max: CONNECTION_DELIVERY_BYTES_MAX,
             core_output_bytes_max: CORE_OUTPUT_BYTES_MAX,
             journal: JournalSizes::default(),
             journal_secret,

@@ -44,7 +44,8 @@ impl<D: Disk> Batch<D> {
         self.chunks.is_empty()
     }
 
-    pub(crate) fn slices(&self) -> impl Iterator<Item = IoSlice<'_>> {
+    /// The first bytes of it, so many at most.
+    pub(crate) fn slices(&self, most: usize) -> impl Iterator<Item = IoSlice<'_>> {
         let first = self
             .chunks
             .iter()
@@ -52,6 +53,12 @@ impl<D: Disk> Batch<D> {
             .map(|chunk| &chunk.bytes()[self.skip..]);
         first
             .chain(self.chunks.iter().skip(1).map(Chunk::bytes))
+            .scan(most, |left, bytes| {
+                let bytes = &bytes[..bytes.len().min(*left)];
+                *left -= bytes.len();
+                Some(bytes)
+            })
+            .take_while(|bytes| !bytes.is_empty())
             .map(IoSlice::new)
     }
 }
@@ -259,5 +266,34 @@ impl<D: Disk> Outbox<D> {
             Ok(()) => self.grown_from(before),
             Err(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hulse_log::OsDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_sent_in_parts_that_are_no_larger_than_asked_for() {
+        let mut outbox = Outbox::<OsDisk>::new();
+        let mut expected = Vec::new();
+        for correlation in 0..5 {
+            let _ = outbox.reply(7, correlation, &Reply::Pong);
+            expected.extend_from_slice(&outbox.tail);
+            // Each in a chunk of its own, as entries are.
+            let chunk = Chunk::Bytes(std::mem::take(&mut outbox.tail));
+            outbox.chunks.push_back(chunk);
+        }
+        let mut sent = Vec::new();
+        while outbox.len() > 0 {
+            let batch = outbox.take(3);
+            let part: Vec<u8> = batch.slices(50).flat_map(|slice| slice.to_vec()).collect();
+            assert!((1..=50).contains(&part.len()));
+            outbox.put_back(batch, part.len());
+            sent.extend_from_slice(&part);
+        }
+        assert_eq!(sent, expected);
     }
 }

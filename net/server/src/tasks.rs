@@ -20,6 +20,9 @@ use crate::session::{Outcome, Session};
 const LAST_ANSWERS_MS: u64 = 1_000;
 /// Slices that are sent with one system call.
 const SLICES_MAX: usize = 64;
+/// Bytes that are sent with one system call: as many as a connection's requests are read with one.
+/// A consumer that takes more would have the core to itself for milliseconds.
+const SEND_BYTES_MAX: usize = 256 * 1024;
 
 /// Takes a connection that was accepted.
 pub(crate) fn accept(core: &Rc<Core>, stream: Stream) {
@@ -190,7 +193,7 @@ async fn send_some(connection: &Connection, stream: &mut WriteHalf) -> std::io::
     if batch.is_empty() {
         return Ok(0);
     }
-    let slices: Vec<IoSlice<'_>> = batch.slices().collect();
+    let slices: Vec<IoSlice<'_>> = batch.slices(SEND_BYTES_MAX).collect();
     let sent = stream.send(&slices).await;
     drop(slices);
     let count = sent.as_ref().copied().unwrap_or(0);

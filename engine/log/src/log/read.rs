@@ -20,6 +20,8 @@ pub struct ReadCursor {
     hint: Option<Hint>,
     /// A segment, and how far in it what lies before is in memory.
     warm: Option<(u64, u64)>,
+    /// A segment, and how far in it the disk was asked to read ahead.
+    read_ahead: Option<(u64, u64)>,
 }
 
 /// Where the record of a cursor's offset stands.
@@ -46,6 +48,18 @@ impl ReadCursor {
     /// Notes that it is.
     pub(super) const fn note_warm(&mut self, segment: u64, upto: u64) {
         self.warm = Some((segment, upto));
+    }
+
+    /// How far in a segment the disk was asked to read ahead; 0 when it was not.
+    pub(super) fn read_ahead(&self, segment: u64) -> u64 {
+        self.read_ahead
+            .filter(|(ahead, _)| *ahead == segment)
+            .map_or(0, |(_, upto)| upto)
+    }
+
+    /// Notes that it was asked to.
+    pub(super) const fn note_read_ahead(&mut self, segment: u64, upto: u64) {
+        self.read_ahead = Some((segment, upto));
     }
 }
 
@@ -113,6 +127,7 @@ impl<D: Disk> Log<D> {
             offset,
             hint: None,
             warm: None,
+            read_ahead: None,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct WarmUp<D: Disk> {
     file: D::File,
     position: u64,
     bytes: u64,
+    /// Bytes that follow, which the disk is to begin with.
+    ahead: u64,
 }
 
 impl<D: Disk> WarmUp<D> {
@@ -35,7 +37,7 @@ impl<D: Disk> WarmUp<D> {
     /// Whatever the disk answers. Whoever reads the part from the map then waits for the disk, or
     /// learns that it has failed.
     pub fn run(&self) -> io::Result<()> {
-        self.file.warm(self.position, self.bytes)
+        self.file.warm(self.position, self.bytes, self.ahead)
     }
 }
 
@@ -73,15 +75,29 @@ impl<D: Disk> Log<D> {
         let Some(file) = self.segments.file(number) else {
             return Ok(None);
         };
-        let bytes = WINDOW_BYTES.min(end.saturating_sub(position));
-        if file.is_resident(position, bytes) {
-            cursor.note_warm(number, position + bytes);
+        let upto = (position + WINDOW_BYTES).min(end);
+        let bytes = upto.saturating_sub(position);
+        cursor.note_warm(number, upto);
+        // What the disk has read ahead is in memory, but no processor has touched it. Where a
+        // machine's memory is given to it as it is touched, as on many virtual machines, that takes
+        // several times as long as to check and send it: so the helper reads all of a cold part.
+        let read_ahead = cursor.read_ahead(number);
+        if position >= read_ahead && file.is_resident(position, bytes) {
             return Ok(None);
         }
+        let begins = upto.max(read_ahead);
+        let ends = (upto + WINDOW_BYTES).min(end);
+        let ahead = if begins >= ends || file.is_resident(begins, ends - begins) {
+            0
+        } else {
+            cursor.note_read_ahead(number, ends);
+            ends - upto
+        };
         Ok(Some(WarmUp {
             file: file.clone(),
             position,
             bytes,
+            ahead,
         }))
     }
 

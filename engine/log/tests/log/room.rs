@@ -128,9 +128,9 @@ fn what_has_left_the_memory_is_told_and_brought_back() {
         "the kernel was told to forget it"
     );
     assert!(!file.is_resident(MIB, 10));
-    file.warm(0, MIB).unwrap();
+    file.warm(0, MIB, 0).unwrap();
     assert!(file.is_resident(0, MIB));
-    file.warm(MIB, MIB).unwrap();
+    file.warm(MIB, MIB, 0).unwrap();
     assert!(file.is_resident(0, 2 * MIB));
 }
 
