@@ -93,7 +93,7 @@ impl Wire {
     /// # Panics
     /// When it cannot be written.
     pub fn send(&mut self, stream: u32, request: &Request<'_>) -> u64 {
-        let answered = !matches!(request, Request::Permits(_));
+        let answered = !matches!(request, Request::Permits(_) | Request::Redeliver(_));
         let correlation = if answered { self.next_correlation() } else { 0 };
         let mut out = Vec::new();
         request
@@ -238,6 +238,7 @@ impl Wire {
             start: StartFrom::Earliest,
             consumer: "hulse-tests",
             permits,
+            priority: 0,
         });
         self.ask(stream, &request, |reply| match reply {
             Reply::Subscribed(subscribed) => Ok(subscribed),

@@ -2492,6 +2492,7 @@ impl<'a> Subscribe<'a> {
   pub const VT_START: ::flatbuffers::VOffsetT = 12;
   pub const VT_CONSUMER: ::flatbuffers::VOffsetT = 14;
   pub const VT_PERMITS: ::flatbuffers::VOffsetT = 16;
+  pub const VT_PRIORITY: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2508,6 +2509,7 @@ impl<'a> Subscribe<'a> {
     if let Some(x) = args.subscription { builder.add_subscription(x); }
     builder.add_partition(args.partition);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_priority(args.priority);
     builder.add_start(args.start);
     builder.add_kind(args.kind);
     builder.finish()
@@ -2563,6 +2565,13 @@ impl<'a> Subscribe<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(Subscribe::VT_PERMITS, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn priority(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Subscribe::VT_PRIORITY, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Subscribe<'_> {
@@ -2578,6 +2587,7 @@ impl ::flatbuffers::Verifiable for Subscribe<'_> {
      .visit_field::<StartFrom>("start", Self::VT_START, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("consumer", Self::VT_CONSUMER, false)?
      .visit_field::<u32>("permits", Self::VT_PERMITS, false)?
+     .visit_field::<u8>("priority", Self::VT_PRIORITY, false)?
      .finish();
     Ok(())
   }
@@ -2590,6 +2600,7 @@ pub struct SubscribeArgs<'a> {
     pub start: StartFrom,
     pub consumer: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub permits: u32,
+    pub priority: u8,
 }
 impl<'a> Default for SubscribeArgs<'a> {
   #[inline]
@@ -2602,6 +2613,7 @@ impl<'a> Default for SubscribeArgs<'a> {
       start: StartFrom::Earliest,
       consumer: None,
       permits: 0,
+      priority: 0,
     }
   }
 }
@@ -2640,6 +2652,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SubscribeBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u32>(Subscribe::VT_PERMITS, permits, 0);
   }
   #[inline]
+  pub fn add_priority(&mut self, priority: u8) {
+    self.fbb_.push_slot::<u8>(Subscribe::VT_PRIORITY, priority, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SubscribeBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SubscribeBuilder {
@@ -2664,6 +2680,7 @@ impl ::core::fmt::Debug for Subscribe<'_> {
       ds.field("start", &self.start());
       ds.field("consumer", &self.consumer());
       ds.field("permits", &self.permits());
+      ds.field("priority", &self.priority());
       ds.finish()
   }
 }
@@ -2927,6 +2944,102 @@ impl ::core::fmt::Debug for Permits<'_> {
       ds.finish()
   }
 }
+pub enum ActiveOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Active<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Active<'a> {
+  type Inner = Active<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Active<'a> {
+  pub const VT_ACTIVE: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Active { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ActiveArgs
+  ) -> ::flatbuffers::WIPOffset<Active<'bldr>> {
+    let mut builder = ActiveBuilder::new(_fbb);
+    builder.add_active(args.active);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn active(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Active::VT_ACTIVE, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Active<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<bool>("active", Self::VT_ACTIVE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ActiveArgs {
+    pub active: bool,
+}
+impl<'a> Default for ActiveArgs {
+  #[inline]
+  fn default() -> Self {
+    ActiveArgs {
+      active: false,
+    }
+  }
+}
+
+pub struct ActiveBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ActiveBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_active(&mut self, active: bool) {
+    self.fbb_.push_slot::<bool>(Active::VT_ACTIVE, active, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ActiveBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ActiveBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Active<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Active<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Active");
+      ds.field("active", &self.active());
+      ds.finish()
+  }
+}
 pub enum DeliverOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -3150,6 +3263,102 @@ impl ::core::fmt::Debug for Ack<'_> {
     let mut ds = f.debug_struct("Ack");
       ds.field("kind", &self.kind());
       ds.field("ranges", &self.ranges());
+      ds.finish()
+  }
+}
+pub enum RedeliverOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Redeliver<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Redeliver<'a> {
+  type Inner = Redeliver<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Redeliver<'a> {
+  pub const VT_ENTRIES: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Redeliver { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args RedeliverArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Redeliver<'bldr>> {
+    let mut builder = RedeliverBuilder::new(_fbb);
+    if let Some(x) = args.entries { builder.add_entries(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn entries(&self) -> Option<::flatbuffers::Vector<'a, u64>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u64>>>(Redeliver::VT_ENTRIES, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Redeliver<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u64>>>("entries", Self::VT_ENTRIES, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct RedeliverArgs<'a> {
+    pub entries: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u64>>>,
+}
+impl<'a> Default for RedeliverArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    RedeliverArgs {
+      entries: None,
+    }
+  }
+}
+
+pub struct RedeliverBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RedeliverBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_entries(&mut self, entries: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u64>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Redeliver::VT_ENTRIES, entries);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RedeliverBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    RedeliverBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Redeliver<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Redeliver<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Redeliver");
+      ds.field("entries", &self.entries());
       ds.finish()
   }
 }

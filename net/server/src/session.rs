@@ -103,6 +103,8 @@ impl Session {
                 self.handle(to, correlation, Command::Permits(permits.messages))
             }
             Request::Ack(ack) => self.acknowledge(to, correlation, &ack),
+            // Nothing is delivered again to a consumer that stays.
+            Request::Redeliver(_) => Outcome::Taken,
             Request::Seek(seek) => self.seek(to, correlation, seek),
         }
     }

@@ -48,7 +48,8 @@ impl AckRange {
         }
     }
 
-    fn read(stored: &schema::AckRange) -> Self {
+    fn read(bytes: &[u8; 16]) -> Self {
+        let stored = schema::AckRange(*bytes);
         Self {
             offset: Offset(stored.offset()),
             first_index: stored.first_index(),
@@ -63,7 +64,7 @@ impl AckRange {
 
 list! {
     /// Ranges of messages.
-    AckRanges, AckRange, AckRange, 16
+    AckRanges, AckRange, schema::AckRange, 16, AckRange::read, AckRange::written
 }
 
 /// Whether an acknowledgement speaks of single messages or of all up to one.

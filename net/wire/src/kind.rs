@@ -139,6 +139,10 @@ kinds! {
     Acked = 35, "ACKED", BrokerToClient, Own, Echoes, None, false;
     /// Moves a subscription to another place.
     Seek = 36, "SEEK", ClientToBroker, Either, Asks, Some("Seek"), false;
+    /// This consumer is the one that gets the messages now, or no longer is.
+    Active = 37, "ACTIVE", BrokerToClient, Own, None, Some("Active"), false;
+    /// Entries are to be delivered again.
+    Redeliver = 38, "REDELIVER", ClientToBroker, Own, None, Some("Redeliver"), false;
     /// An administrative request.
     Admin = 50, "ADMIN", ClientToBroker, Connection, Asks, Some("Admin"), false;
     /// Its answer, as JSON.

@@ -26,6 +26,7 @@ mod kind;
 mod list;
 mod lookup;
 mod produce;
+mod redeliver;
 mod refusal;
 mod reply;
 mod request;
@@ -50,10 +51,11 @@ pub use lookup::{ADDRESS_BYTES_MAX, Located, Lookup, PartitionPlace};
 pub use produce::{
     LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList, Receipts,
 };
+pub use redeliver::{EntryOffsets, REDELIVER_ENTRIES_MAX, Redeliver};
 pub use refusal::{ERROR_MESSAGE_BYTES_MAX, ErrorReply, StatusCode};
 pub use reply::Reply;
 pub use request::Request;
 pub use seek::{Seek, SeekTo, SubscriptionRef};
-pub use subscribe::{Permits, StartFrom, Subscribe, Subscribed, SubscriptionType};
+pub use subscribe::{Active, Permits, StartFrom, Subscribe, Subscribed, SubscriptionType};
 pub use table::TableFault;
 pub use violation::{TEXT_BYTES_MAX, Violation};

@@ -1,10 +1,10 @@
 //! Lists of fixed-size elements that are read where they lie: on the hot path a receipt or an
 //! acknowledged range is never copied into a vector of its own.
 
-/// Declares a list type over `$item`, whose encoded form is the FlatBuffers struct
-/// `hulse_schema::$schema` of `$bytes` bytes.
+/// Declares a list type over `$item`, whose encoded form is `$element`, a FlatBuffers scalar or
+/// struct of `$bytes` bytes: `$read` reads one, `$written` gives the one to write.
 macro_rules! list {
-    ($(#[$doc:meta])* $name:ident, $item:ty, $schema:ident, $bytes:literal) => {
+    ($(#[$doc:meta])* $name:ident, $item:ty, $element:ty, $bytes:literal, $read:expr, $written:expr) => {
         $(#[$doc])*
         ///
         /// It borrows either a slice of the caller's or the bytes of a frame, and costs nothing to
@@ -42,9 +42,7 @@ macro_rules! list {
             pub fn get(&self, index: usize) -> Option<$item> {
                 match self.0 {
                     Items::Slice(items) => items.get(index).copied(),
-                    Items::Encoded(items) => {
-                        items.get(index).map(|bytes| <$item>::read(&hulse_schema::$schema(*bytes)))
-                    }
+                    Items::Encoded(items) => items.get(index).map($read),
                 }
             }
 
@@ -60,7 +58,7 @@ macro_rules! list {
 
             /// The list that a verified table holds.
             pub(crate) fn from_vector(
-                vector: Option<flatbuffers::Vector<'a, hulse_schema::$schema>>,
+                vector: Option<flatbuffers::Vector<'a, $element>>,
             ) -> Self {
                 let bytes = vector.map_or(&[][..], |vector| vector.bytes());
                 let (items, rest) = bytes.as_chunks::<$bytes>();
@@ -72,9 +70,9 @@ macro_rules! list {
             pub(crate) fn build(
                 &self,
                 builder: &mut $crate::encoder::Builder,
-            ) -> Option<flatbuffers::WIPOffset<flatbuffers::Vector<'static, hulse_schema::$schema>>> {
+            ) -> Option<flatbuffers::WIPOffset<flatbuffers::Vector<'static, $element>>> {
                 (!self.is_empty())
-                    .then(|| builder.create_vector_from_iter(self.iter().map(<$item>::written)))
+                    .then(|| builder.create_vector_from_iter(self.iter().map($written)))
             }
         }
 

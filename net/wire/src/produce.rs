@@ -213,7 +213,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    fn read(stored: &schema::Receipt) -> Self {
+    fn read(bytes: &[u8; 32]) -> Self {
+        let stored = schema::Receipt(*bytes);
         Self {
             sequence: stored.sequence(),
             messages: stored.messages(),
@@ -239,7 +240,7 @@ impl Receipt {
 
 list! {
     /// Receipts, in the order of their sequence numbers.
-    ReceiptList, Receipt, Receipt, 32
+    ReceiptList, Receipt, schema::Receipt, 32, Receipt::read, Receipt::written
 }
 
 /// RECEIPTS: the answer to one or more PRODUCE of one stream.

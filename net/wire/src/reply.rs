@@ -12,7 +12,7 @@ use crate::kind::{Direction, Kind};
 use crate::lookup::Located;
 use crate::produce::{ProducerOpened, Receipts};
 use crate::refusal::ErrorReply;
-use crate::subscribe::Subscribed;
+use crate::subscribe::{Active, Subscribed};
 use crate::violation::Violation;
 
 /// A frame from a broker, read. It borrows the frame's bytes.
@@ -36,6 +36,8 @@ pub enum Reply<'a> {
     Closed,
     /// SUBSCRIBED.
     Subscribed(Subscribed),
+    /// ACTIVE.
+    Active(Active),
     /// DELIVER.
     Deliver(Deliver<'a>),
     /// ACKED.
@@ -62,6 +64,7 @@ impl<'a> Reply<'a> {
             Kind::Receipts => Self::Receipts(Receipts::decode(frame)?),
             Kind::Closed => Self::Closed,
             Kind::Subscribed => Self::Subscribed(Subscribed::decode(frame)?),
+            Kind::Active => Self::Active(Active::decode(frame)?),
             Kind::Deliver => Self::Deliver(Deliver::decode(frame)?),
             Kind::Acked => Self::Acked,
             Kind::AdminDone => Self::AdminDone(AdminDone {
@@ -98,6 +101,7 @@ impl<'a> Reply<'a> {
             Self::Receipts(_) => Kind::Receipts,
             Self::Closed => Kind::Closed,
             Self::Subscribed(_) => Kind::Subscribed,
+            Self::Active(_) => Kind::Active,
             Self::Deliver(_) => Kind::Deliver,
             Self::Acked => Kind::Acked,
             Self::AdminDone(_) => Kind::AdminDone,
@@ -122,6 +126,7 @@ impl<'a> Reply<'a> {
             Self::ProducerOpened(opened) => opened.build(builder),
             Self::Receipts(receipts) => receipts.build(builder),
             Self::Subscribed(subscribed) => subscribed.build(builder),
+            Self::Active(active) => active.build(builder),
             Self::Deliver(deliver) => deliver.build(builder),
             Self::Pong | Self::Done | Self::Closed | Self::Acked | Self::AdminDone(_) => Ok(()),
         }

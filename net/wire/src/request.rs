@@ -11,6 +11,7 @@ use crate::hello::Hello;
 use crate::kind::{Direction, Kind};
 use crate::lookup::Lookup;
 use crate::produce::{OpenProducer, Produce};
+use crate::redeliver::Redeliver;
 use crate::seek::Seek;
 use crate::subscribe::{Permits, Subscribe};
 use crate::violation::Violation;
@@ -36,6 +37,8 @@ pub enum Request<'a> {
     Permits(Permits),
     /// ACK.
     Ack(Ack<'a>),
+    /// REDELIVER.
+    Redeliver(Redeliver<'a>),
     /// SEEK.
     Seek(Seek),
     /// ADMIN.
@@ -61,6 +64,7 @@ impl<'a> Request<'a> {
             Kind::Subscribe => Self::Subscribe(Subscribe::decode(frame)?),
             Kind::Permits => Self::Permits(Permits::decode(frame)?),
             Kind::Ack => Self::Ack(Ack::decode(frame)?),
+            Kind::Redeliver => Self::Redeliver(Redeliver::decode(frame)?),
             Kind::Seek => Self::Seek(Seek::decode(frame)?),
             Kind::Admin => Self::Admin(Admin::decode(frame)?),
             kind => return Err(FrameError::Unexpected { kind }),
@@ -94,6 +98,7 @@ impl<'a> Request<'a> {
             Self::Subscribe(_) => Kind::Subscribe,
             Self::Permits(_) => Kind::Permits,
             Self::Ack(_) => Kind::Ack,
+            Self::Redeliver(_) => Kind::Redeliver,
             Self::Seek(_) => Kind::Seek,
             Self::Admin(_) => Kind::Admin,
         }
@@ -117,6 +122,7 @@ impl<'a> Request<'a> {
             Self::Subscribe(subscribe) => subscribe.build(builder),
             Self::Permits(permits) => permits.build(builder),
             Self::Ack(ack) => ack.build(builder),
+            Self::Redeliver(redeliver) => redeliver.build(builder),
             Self::Seek(seek) => seek.build(builder, stream),
             Self::Admin(admin) => admin.build(builder),
             Self::Ping | Self::Close => Ok(()),

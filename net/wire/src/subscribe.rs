@@ -1,4 +1,4 @@
-//! Consuming: SUBSCRIBE and SUBSCRIBED, and PERMITS.
+//! Consuming: SUBSCRIBE and SUBSCRIBED, ACTIVE, and PERMITS.
 
 use alloc::string::ToString;
 
@@ -35,6 +35,13 @@ impl SubscriptionType {
             3 => Some(Self::KeyShared),
             _ => None,
         }
+    }
+
+    /// Whether several consumers get messages at a time, so that none of them gets all, and what
+    /// one gets is in no order with what others get.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::KeyShared)
     }
 }
 
@@ -75,6 +82,9 @@ pub struct Subscribe<'a> {
     pub consumer: &'a str,
     /// How many messages may be delivered to begin with.
     pub permits: u32,
+    /// Of a failover subscription: the active consumer is one of the lowest number. Of a shared
+    /// one: while consumers of a lower number have permits, those of a higher get nothing.
+    pub priority: u8,
 }
 
 impl<'a> Subscribe<'a> {
@@ -97,6 +107,7 @@ impl<'a> Subscribe<'a> {
             start: schema::StartFrom(self.start as u8),
             consumer: Some(consumer),
             permits: self.permits,
+            priority: self.priority,
         };
         let table = schema::Subscribe::create(builder, &args);
         builder.finish_minimal(table);
@@ -124,6 +135,7 @@ impl<'a> Subscribe<'a> {
             })?,
             consumer: table.consumer().unwrap_or_default(),
             permits: table.permits(),
+            priority: table.priority(),
         };
         subscribe.check()?;
         Ok(subscribe)
@@ -167,6 +179,31 @@ impl Subscribed {
             log_start: Offset(table.log_start()),
             high_watermark: Offset(table.high_watermark()),
             created: table.created(),
+        })
+    }
+}
+
+/// ACTIVE: which of a failover subscription's consumers gets the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Active {
+    /// The frame's consumer is the one from now on; false when it no longer is, or not yet.
+    pub active: bool,
+}
+
+impl Active {
+    pub(crate) fn build(self, builder: &mut Builder) -> Result<(), Violation> {
+        let args = schema::ActiveArgs {
+            active: self.active,
+        };
+        let table = schema::Active::create(builder, &args);
+        builder.finish_minimal(table);
+        Ok(())
+    }
+
+    pub(crate) fn decode(frame: &Frame<'_>) -> Result<Self, FrameError> {
+        let table = root::<schema::Active<'_>>(frame)?;
+        Ok(Self {
+            active: table.active(),
         })
     }
 }

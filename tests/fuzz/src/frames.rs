@@ -6,11 +6,11 @@ use hulse_model::batch::Message;
 use hulse_model::limits::{BEACON_INTERVAL_MS, BEACON_TIMEOUT_MS};
 use hulse_model::{Offset, PartitionId, Position, Status, Term};
 use hulse_wire::{
-    Ack, AckKind, AckLevel, AckRange, Admin, AdminDone, Beacons, CreateTopic, Deliver, ErrorReply,
-    FRAME_HEADER_BYTES, Hello, Kind, LastStored, Located, Lookup, OpenProducer, PROTOCOL_VERSION,
-    PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Reply, Request, Seek,
-    SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
-    decode_frame,
+    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
+    ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
+    PROTOCOL_VERSION, PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts,
+    Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
+    SubscriptionType, Welcome, decode_frame,
 };
 
 use crate::Seed;
@@ -57,6 +57,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
     let topic = || "public/default/orders".parse().expect("a legal name");
     let subscription = || "readers".parse().expect("a legal name");
     let ranges = [AckRange::entry(Offset(3)), AckRange::message(Offset(9), 2)];
+    let entries = [Offset(3), Offset(9)];
     let place = SubscriptionRef {
         topic: topic(),
         partition: 1,
@@ -114,6 +115,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 start: StartFrom::Earliest,
                 consumer: "reader 1",
                 permits: 100,
+                priority: 1,
             }),
         ),
         (1, 0, Request::Permits(Permits { messages: 50 })),
@@ -131,6 +133,13 @@ fn requests() -> Vec<(String, Vec<u8>)> {
             Request::Ack(Ack {
                 kind: AckKind::Cumulative,
                 ranges: ranges[..1].into(),
+            }),
+        ),
+        (
+            1,
+            0,
+            Request::Redeliver(Redeliver {
+                entries: entries[..].into(),
             }),
         ),
         (
@@ -269,6 +278,7 @@ fn replies() -> Vec<(String, Vec<u8>)> {
             }),
         ),
         (1, 8, Reply::Acked),
+        (1, 0, Reply::Active(Active { active: true })),
         (0, 9, Reply::Done),
         (
             1,

@@ -4,8 +4,9 @@ use hulse_model::Status;
 use hulse_model::limits::{ENTRY_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, FRAME_CONTROL_BYTES_MAX};
 use hulse_tests::{RawFrame, Wire, hello, random};
 use hulse_wire::{
-    Ack, AckKind, AckRange, AckRanges, Admin, HELLO_FRAME_BYTES_MAX, Kind, Lookup, OpenProducer,
-    Permits, Produce, Request, Seek, SeekTo, StartFrom, Subscribe, SubscriptionType,
+    Ack, AckKind, AckRange, AckRanges, Admin, EntryOffsets, HELLO_FRAME_BYTES_MAX, Kind, Lookup,
+    OpenProducer, Permits, Produce, Redeliver, Request, Seek, SeekTo, StartFrom, Subscribe,
+    SubscriptionType,
 };
 use rand::RngExt;
 
@@ -306,10 +307,15 @@ fn requests() -> Vec<RawFrame> {
         start: StartFrom::Earliest,
         consumer: "c",
         permits: 1,
+        priority: 0,
     };
     let ack = Ack {
         kind: AckKind::Individual,
         ranges: AckRanges::from(&ranges[..]),
+    };
+    let entries = [hulse_model::Offset(0)];
+    let redeliver = Redeliver {
+        entries: EntryOffsets::from(&entries[..]),
     };
     [
         (
@@ -324,6 +330,7 @@ fn requests() -> Vec<RawFrame> {
         (2, Request::Subscribe(subscribe)),
         (2, Request::Permits(Permits { messages: 1 })),
         (2, Request::Ack(ack)),
+        (2, Request::Redeliver(redeliver)),
         (
             2,
             Request::Seek(Seek {

@@ -121,6 +121,7 @@ async fn open_once(
         start: settings.start,
         consumer: &settings.consumer,
         permits,
+        priority: 0,
     });
     let answer = match slot.request(&request, deadline).await {
         Ok(answer) => answer,

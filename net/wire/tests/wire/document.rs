@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use hulse_model::{Fault, Status, limits};
 use hulse_wire::{
     ACK_RANGES_MAX, CorrelationUse, Direction, ERROR_MESSAGE_BYTES_MAX, FRAME_HEADER_BYTES,
-    HELLO_FRAME_BYTES_MAX, Kind, MAGIC, PROTOCOL_VERSION, RECEIPTS_MAX, Reply, StreamUse,
-    TEXT_BYTES_MAX, decode_frame,
+    HELLO_FRAME_BYTES_MAX, Kind, MAGIC, PROTOCOL_VERSION, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX,
+    Reply, StreamUse, TEXT_BYTES_MAX, decode_frame,
 };
 
 fn read(path: &str) -> String {
@@ -169,7 +169,7 @@ fn the_statuses_are_as_the_document_says() {
 #[test]
 fn the_limits_are_as_the_document_says() {
     let document = read("docs/protocol.md");
-    let limits: [(&str, u64); 17] = [
+    let limits: [(&str, u64); 18] = [
         ("longest frame, bytes", limits::FRAME_BYTES_MAX as u64),
         (
             "longest control part, bytes",
@@ -184,6 +184,7 @@ fn the_limits_are_as_the_document_says() {
         ("messages of a batch", u64::from(limits::ENTRY_MESSAGES_MAX)),
         ("receipts of one RECEIPTS", RECEIPTS_MAX as u64),
         ("ranges of one ACK or DELIVER", ACK_RANGES_MAX as u64),
+        ("entries of one REDELIVER", REDELIVER_ENTRIES_MAX as u64),
         (
             "permits of one consumer",
             u64::from(limits::CONSUMER_PERMITS_MAX),

@@ -213,6 +213,22 @@ fn lists_over_their_limits_are_refused() {
     };
     let error = Reply::decode(&frame(kind, builder.finished_data())).unwrap_err();
     assert_eq!(error, FrameError::Field { kind, violation });
+
+    builder.reset();
+    let entries = builder.create_vector(&[7_u64; 2_049]);
+    let args = schema::RedeliverArgs {
+        entries: Some(entries),
+    };
+    let redeliver = schema::Redeliver::create(&mut builder, &args);
+    builder.finish_minimal(redeliver);
+    let kind = Kind::Redeliver;
+    let violation = Violation::TooMany {
+        field: "entries",
+        count: 2_049,
+        limit: 2_048,
+    };
+    let error = Request::decode(&frame(kind, builder.finished_data())).unwrap_err();
+    assert_eq!(error, FrameError::Field { kind, violation });
 }
 
 fn subscribe(
@@ -441,10 +457,11 @@ proptest! {
 
     #[test]
     fn random_changes_of_sound_tables_never_panic(
-        sample in 0usize..23,
+        sample in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
     ) {
-        let (kind, frame) = samples::frames().swap_remove(sample);
+        let mut frames = samples::frames();
+        let (kind, frame) = frames.swap_remove(sample.index(frames.len()));
         let (read, _) = decode_frame(&frame).unwrap().unwrap();
         let mut control = read.control.to_vec();
         for (index, byte) in changes.iter().filter(|_| !read.control.is_empty()) {

@@ -10,8 +10,8 @@ use hulse_model::{Offset, PartitionId, Status, Term};
 use hulse_wire::{
     ACK_RANGES_MAX, Ack, AckKind, AckRange, AckRanges, Deliver, Direction, ERROR_MESSAGE_BYTES_MAX,
     EncodeError, ErrorReply, FRAME_HEADER_BYTES, Frame, FrameEncoder, Kind, Located,
-    PartitionPlace, Produce, RECEIPTS_MAX, Receipt, Receipts, Reply, Request, Seek, SeekTo,
-    StatusCode, Violation, decode_frame, needed,
+    PartitionPlace, Produce, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver,
+    Reply, Request, Seek, SeekTo, StatusCode, Violation, decode_frame, needed,
 };
 use proptest::prelude::*;
 
@@ -243,6 +243,12 @@ fn what_is_over_a_limit_is_not_written() {
         let error = request.encode(&mut out, 1, 1).unwrap_err();
         assert_eq!(error.status(), Status::InvalidArgument);
     }
+    let entries = vec![Offset(1); REDELIVER_ENTRIES_MAX + 1];
+    let redeliver = Request::Redeliver(Redeliver {
+        entries: entries[..].into(),
+    });
+    let error = redeliver.encode(&mut out, 1, 0).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidArgument);
     let entry = vec![0; FRAME_BYTES_MAX];
     let deliver = Deliver {
         redelivery_count: 0,

@@ -2,10 +2,10 @@
 
 use hulse_model::{Offset, PartitionId, Position, Status, Term};
 use hulse_wire::{
-    Ack, AckKind, AckLevel, AckRange, Admin, AdminDone, Beacons, CreateTopic, Deliver, ErrorReply,
-    FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer, PartitionPlace, Permits,
-    Produce, ProducerOpened, Receipt, Receipts, Reply, Request, Seek, SeekTo, StartFrom, Subscribe,
-    Subscribed, SubscriptionRef, SubscriptionType, Welcome,
+    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
+    ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
+    PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver, Reply, Request,
+    Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
 };
 
 const RANGES: &[AckRange] = &[
@@ -20,6 +20,8 @@ const RANGES: &[AckRange] = &[
         last_index: 4,
     },
 ];
+
+const ENTRIES: &[Offset] = &[Offset(0x0102_0304_0506_0708), Offset(9)];
 
 const RECEIPTS: &[Receipt] = &[
     Receipt {
@@ -106,6 +108,7 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 start: StartFrom::Latest,
                 consumer: "worker 1",
                 permits: 1_000,
+                priority: 3,
             }),
         ),
         (5, 0, Request::Permits(Permits { messages: 500 })),
@@ -126,6 +129,13 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                     index: 1,
                 }),
                 subscription: Some(named),
+            }),
+        ),
+        (
+            5,
+            0,
+            Request::Redeliver(Redeliver {
+                entries: ENTRIES.into(),
             }),
         ),
         (
@@ -235,6 +245,7 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
             }),
         ),
         (5, 9, Reply::Acked),
+        (5, 0, Reply::Active(Active { active: true })),
         (
             0,
             11,

@@ -6,10 +6,11 @@ use std::str::FromStr;
 use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, TOPIC_PARTITIONS_MAX};
 use hulse_model::{Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName};
 use hulse_wire::{
-    ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Admin, AdminDone, Beacons, CreateTopic,
-    Deliver, ErrorReply, Hello, LastStored, Located, Lookup, OpenProducer, PartitionPlace, Permits,
-    Produce, ProducerOpened, RECEIPTS_MAX, Receipt, Receipts, Reply, Request, Seek, SeekTo,
-    StartFrom, StatusCode, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
+    ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
+    CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, OpenProducer,
+    PartitionPlace, Permits, Produce, ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt,
+    Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe,
+    Subscribed, SubscriptionRef, SubscriptionType, Welcome,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -109,18 +110,30 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
         prop::sample::select(vec![StartFrom::Earliest, StartFrom::Latest]),
         text(),
         0..=CONSUMER_PERMITS_MAX,
+        any::<u8>(),
     )
         .prop_map(
-            |(topic, partition, subscription, kind, start, consumer, permits)| Subscribe {
-                topic,
-                partition,
-                subscription,
-                kind,
-                start,
-                consumer,
-                permits,
+            |(topic, partition, subscription, kind, start, consumer, permits, priority)| {
+                Subscribe {
+                    topic,
+                    partition,
+                    subscription,
+                    kind,
+                    start,
+                    consumer,
+                    permits,
+                    priority,
+                }
             },
         )
+}
+
+fn redeliver() -> impl Strategy<Value = Redeliver<'static>> {
+    prop_oneof![9 => vec(offset(), 0..8), 1 => vec(offset(), 0..=REDELIVER_ENTRIES_MAX)].prop_map(
+        |entries| Redeliver {
+            entries: (&*entries.leak()).into(),
+        },
+    )
 }
 
 fn named_subscription() -> impl Strategy<Value = SubscriptionRef> {
@@ -223,6 +236,7 @@ pub(crate) fn request() -> impl Strategy<Value = (u32, u64, Request<'static>)> {
         subscribe().prop_map(Request::Subscribe),
         (0..=CONSUMER_PERMITS_MAX).prop_map(|messages| Request::Permits(Permits { messages })),
         ack().prop_map(Request::Ack),
+        redeliver().prop_map(Request::Redeliver),
         (seek_to(), named_subscription()).prop_map(|(to, named)| Request::Seek(Seek {
             to,
             subscription: Some(named)
@@ -351,6 +365,7 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         subscribed().prop_map(Reply::Subscribed),
         deliver.prop_map(Reply::Deliver),
         Just(Reply::Acked),
+        any::<bool>().prop_map(|active| Reply::Active(Active { active })),
         bytes().prop_map(|json| Reply::AdminDone(AdminDone { json })),
     ];
     (1..=u32::MAX, any::<u64>(), reply).prop_map(|(stream, correlation, reply)| {
