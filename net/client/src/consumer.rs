@@ -1,31 +1,42 @@
 //! Consumers: messages out, acknowledgements back.
 
+mod acknowledging;
 mod acks;
+mod activity;
 mod builder;
+mod dead_letters;
+mod delivery;
 mod handle;
 mod inbox;
 mod partition;
+mod receive;
 mod received;
+mod redelivery;
+mod seen;
 mod shared;
 mod stream;
 mod supervisor;
 mod window;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hulse_model::{MessageId, Offset, Position};
-use hulse_wire::AckRange;
+use hulse_wire::{AckRange, SubscriptionType};
 use tokio::task::AbortHandle;
-use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempts::Attempts;
 use crate::client::ClientShared;
 use crate::error::ClientError;
+use acknowledging::Reach;
+use activity::ActivePartitions;
 pub use builder::ConsumerBuilder;
+pub use dead_letters::DeadLetterPolicy;
+use dead_letters::{DeadLetters, range};
 pub use handle::AckHandle;
-use inbox::{Grant, Taken};
-use partition::{PartitionConsumer, Reach};
+use partition::PartitionConsumer;
 pub use received::Received;
 use shared::SharedInbox;
 
@@ -91,9 +102,18 @@ pub struct PartitionMarks {
 /// ```
 ///
 /// # What arrives, and how often
-/// Messages of one partition come in order; of several partitions, as they arrive. What is not
-/// acknowledged comes again to the subscription's next consumer. Over lost connections one
-/// consumer hands a message out once only: see [`ConsumerBuilder::skip_seen`].
+/// Of an exclusive or failover subscription, messages of one partition come in order; of several
+/// partitions, as they arrive. Of a shared subscription each consumer gets a part of them, in any
+/// order. What is not acknowledged comes again: to the subscription's other consumers when this one
+/// goes, and to any of them, this one too, when it is
+/// [wanted again](Self::negative_acknowledge). Over lost connections the consumer of an exclusive
+/// subscription hands a message out once only: see [`ConsumerBuilder::skip_seen`].
+///
+/// # Failover
+/// One consumer at a time is the active one of a partition, and gets its messages; the others wait
+/// to take over: see [`active_partitions`](Self::active_partitions). When it is not active any
+/// more, what it has been sent and not handed out is dropped here, since it comes to another; what
+/// it has handed out it may still acknowledge.
 ///
 /// # Acknowledging
 /// An acknowledgement goes out with the next write of its connection, together with all others
@@ -110,6 +130,12 @@ pub struct Consumer {
     partitions: Partitions,
     inbox: Arc<SharedInbox>,
     client: Arc<ClientShared>,
+    active: ActivePartitions,
+    dead_letters: Option<DeadLetters>,
+    kind: SubscriptionType,
+    negative_ack_delay: Duration,
+    /// Whether acknowledgements are waited for.
+    ack_timeout: bool,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -162,68 +188,34 @@ impl Consumer {
         self.partitions.list.len()
     }
 
-    /// The next message. Waits until there is one; to drop the future loses none.
-    ///
-    /// # Errors
-    /// - [`ClientError::DataCorrupted`]: what comes next on a partition is damaged. The partition
-    ///   waits until the subscription is moved ([`seek`](Self::seek)); others go on.
-    /// - [`ClientError::Undecodable`]: an entry that another kind of producer wrote. The next call
-    ///   goes on behind it.
-    /// - [`ClientError::Corrupt`]: bytes were damaged on the way. The connection is opened anew and
-    ///   nothing is lost; the next call goes on.
-    /// - The cause for which there has been no connection for as long as an operation may take.
-    ///   The next call waits for another such time.
-    /// - What the broker refuses for good, and [`ClientError::Closed`]: at every further call.
-    pub async fn receive(&self) -> Result<Received, ClientError> {
-        // A caller that never has to wait would keep everything else on its thread from running.
-        consume_budget().await;
-        loop {
-            let mut grants = Vec::new();
-            let (taken, more) = {
-                let mut inbox = self.inbox.lock();
-                (inbox.take(&mut grants), inbox.has_items())
-            };
-            self.grant(grants);
-            if more {
-                // Another caller may wait for what is left.
-                self.inbox.notify();
-            }
-            match taken {
-                Taken::Message(message) => return Ok(message),
-                Taken::Error(error) => return Err(error),
-                Taken::Nothing => self.inbox.filled().await,
-            }
-        }
+    /// The partitions whose messages come to this consumer, rising: of a failover subscription those
+    /// whose active consumer it is, of any other all of them. A topic without partitions has the
+    /// partition -1.
+    #[must_use]
+    pub fn active_partitions(&self) -> Vec<i32> {
+        self.active.get()
     }
 
-    /// Waits for a message and takes with it what else is there, up to `max` (at least one).
-    ///
-    /// # Errors
-    /// As [`receive`](Self::receive), and only when there is no message before the error.
-    pub async fn receive_many(&self, max: usize) -> Result<Vec<Received>, ClientError> {
-        let mut messages = vec![self.receive().await?];
-        let mut grants = Vec::new();
-        {
-            let mut inbox = self.inbox.lock();
-            while messages.len() < max && inbox.has_items() {
-                match inbox.take(&mut grants) {
-                    Taken::Message(message) => messages.push(message),
-                    Taken::Error(error) => {
-                        inbox.put_back(error);
-                        break;
-                    }
-                    Taken::Nothing => break,
-                }
-            }
-        }
-        self.grant(grants);
-        Ok(messages)
+    /// Whether the messages of at least one partition come to this consumer.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.active_partitions().is_empty()
     }
 
-    fn grant(&self, grants: Vec<Grant>) {
-        for grant in grants {
-            self.partitions.list[grant.lane].grant(grant);
-        }
+    /// Waits until the active partitions are others than `known`, and gives them. A change between
+    /// two calls is not missed:
+    ///
+    /// ```no_run
+    /// # async fn example(consumer: hulse_client::Consumer) {
+    /// let mut active = consumer.active_partitions();
+    /// loop {
+    ///     println!("the messages of these partitions come here: {active:?}");
+    ///     active = consumer.active_changed(&active).await;
+    /// }
+    /// # }
+    /// ```
+    pub async fn active_changed(&self, known: &[i32]) -> Vec<i32> {
+        self.active.other_than(known).await
     }
 
     /// Acknowledges one message, or with an index of -1 all messages of its entry, without waiting
@@ -239,7 +231,8 @@ impl Consumer {
     /// an index of -1 up to the end of its entry. Without waiting for a receipt.
     ///
     /// # Errors
-    /// As [`acknowledge`](Self::acknowledge).
+    /// As [`acknowledge`](Self::acknowledge); and on a shared or key-shared subscription, where what
+    /// lies before a message is not all this consumer's.
     pub fn acknowledge_cumulative(&self, id: &MessageId) -> Result<(), ClientError> {
         self.ack(id, Reach::UpTo, false).map(|_| ())
     }
@@ -255,6 +248,43 @@ impl Consumer {
         self.ack_handle(id, Reach::UpTo)
     }
 
+    /// As [`acknowledge`](Self::acknowledge), for many messages. The handles, one for each partition
+    /// that they come from, wait until all of them are durable.
+    pub fn acknowledge_all_with_receipt<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i MessageId>,
+    ) -> Vec<AckHandle> {
+        let mut ranges: BTreeMap<i32, Vec<AckRange>> = BTreeMap::new();
+        for id in ids {
+            ranges.entry(id.partition).or_default().push(range(*id));
+        }
+        let acknowledge = |(number, ranges): (i32, Vec<AckRange>)| {
+            let partition = self.partition(number);
+            AckHandle::new(partition.and_then(|it| it.acknowledge_all(&ranges)))
+        };
+        ranges.into_iter().map(acknowledge).collect()
+    }
+
+    /// Says that a message could not be dealt with and is to come again, after
+    /// [`ConsumerBuilder::negative_ack_delay`]. To acknowledge it until then takes that back.
+    ///
+    /// The broker delivers entries: the message's whole batch comes again, without the messages of
+    /// it that are acknowledged, and with a higher [`Received::redelivery_count`]. Of a shared
+    /// subscription it comes to any of the consumers. An exclusive or failover subscription keeps
+    /// its order: the broker delivers again from that entry on, in order, everything that is not
+    /// acknowledged. With [`ConsumerBuilder::skip_seen`], which an exclusive subscription has, only
+    /// the entries that were wanted again are then handed out again; without it all of it is.
+    ///
+    /// When the connection is lost meanwhile, the message comes again with everything else that is
+    /// not acknowledged, and the delay is over.
+    ///
+    /// # Errors
+    /// As [`acknowledge`](Self::acknowledge).
+    pub fn negative_acknowledge(&self, id: &MessageId) -> Result<(), ClientError> {
+        let partition = self.partition(id.partition)?;
+        partition.negative(range(*id), self.negative_ack_delay)
+    }
+
     fn ack_handle(&self, id: &MessageId, reach: Reach) -> AckHandle {
         let receipt = self.ack(id, reach, true);
         AckHandle::new(receipt.and_then(|receipt| receipt.ok_or(ClientError::Closed)))
@@ -266,12 +296,14 @@ impl Consumer {
         reach: Reach,
         receipt: bool,
     ) -> Result<Option<acks::AckReceipt>, ClientError> {
+        if reach == Reach::UpTo && self.kind.is_shared() {
+            return Err(ClientError::invalid(
+                "messages of a shared subscription are acknowledged one by one: what lies before \
+                 one is not all this consumer's",
+            ));
+        }
         let partition = self.partition(id.partition)?;
-        let range = match u32::try_from(id.index) {
-            Ok(index) => AckRange::message(id.offset, index),
-            Err(_) => AckRange::entry(id.offset),
-        };
-        partition.acknowledge(range, reach, receipt)
+        partition.acknowledge(range(*id), reach, receipt)
     }
 
     fn partition(&self, number: i32) -> Result<&Arc<PartitionConsumer>, ClientError> {

@@ -136,6 +136,16 @@ pub enum ClientError {
         /// The sequence number of the message.
         sequence: u64,
     },
+    /// A message that came too often could not be published where dead letters go. It comes again,
+    /// and is tried again: see [`crate::DeadLetterPolicy`].
+    #[error("a dead letter cannot be published to {topic}: {cause}")]
+    DeadLetter {
+        /// The topic.
+        topic: String,
+        /// Why.
+        #[source]
+        cause: Arc<ClientError>,
+    },
     /// The producer had to give up: what is unacknowledged may be stored or not, and to go on
     /// would leave a hole. Build it again under the same name to go on behind the last stored
     /// message.
@@ -183,6 +193,7 @@ impl ClientError {
             | Self::DataCorrupted { .. }
             | Self::Undecodable { .. }
             | Self::IdForgotten { .. }
+            | Self::DeadLetter { .. }
             | Self::ProducerFailed { .. } => false,
         }
     }
@@ -194,7 +205,9 @@ impl ClientError {
             Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::PeerSilent { .. } => {
                 true
             }
-            Self::ProducerFailed { cause, .. } => cause.is_unreachable(),
+            Self::ProducerFailed { cause, .. } | Self::DeadLetter { cause, .. } => {
+                cause.is_unreachable()
+            }
             _ => false,
         }
     }
@@ -205,7 +218,7 @@ impl ClientError {
         match self {
             Self::Broker { status, .. } => *status,
             Self::DataCorrupted { .. } => Some(Status::DataCorrupted),
-            Self::ProducerFailed { cause, .. } => cause.status(),
+            Self::ProducerFailed { cause, .. } | Self::DeadLetter { cause, .. } => cause.status(),
             _ => None,
         }
     }

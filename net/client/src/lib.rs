@@ -34,7 +34,9 @@ mod producer;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
-pub use consumer::{AckHandle, Consumer, ConsumerBuilder, PartitionMarks, Received, SeekTo};
+pub use consumer::{
+    AckHandle, Consumer, ConsumerBuilder, DeadLetterPolicy, PartitionMarks, Received, SeekTo,
+};
 pub use error::ClientError;
 pub use hulse_model::{MessageId, Offset, Position, Status, Term};
 pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};

@@ -1,6 +1,7 @@
 //! The settings of a consumer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hulse_model::limits::CONSUMER_PERMITS_MAX;
 use hulse_wire::{StartFrom, SubscriptionType};
@@ -8,8 +9,11 @@ use tokio::task::JoinSet;
 
 use crate::attempts::Attempts;
 use crate::client::{ClientShared, subscription_name, topic_name};
+use crate::consumer::activity::{ActivePartitions, Activity};
+use crate::consumer::dead_letters::{DeadLetterPolicy, DeadLetters};
 use crate::consumer::inbox::Inbox;
 use crate::consumer::partition::{PartitionConsumer, Settings};
+use crate::consumer::seen::SkipSeen;
 use crate::consumer::shared::SharedInbox;
 use crate::consumer::supervisor::{open, supervise};
 use crate::consumer::window::QueueLimits;
@@ -18,6 +22,11 @@ use crate::error::ClientError;
 
 const QUEUE_MESSAGES: u32 = 50_000;
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// As in Pulsar's clients.
+const NEGATIVE_ACK_DELAY: Duration = Duration::from_secs(60);
+const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// The longest of either: what is to be remembered for longer is better published again.
+const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The settings of a [`Consumer`].
 #[must_use = "a builder does nothing until it is built"]
@@ -30,6 +39,10 @@ pub struct ConsumerBuilder {
     name: String,
     queue: QueueLimits,
     skip_seen: Option<bool>,
+    priority: u8,
+    negative_ack_delay: Duration,
+    ack_timeout: Option<Duration>,
+    dead_letter: Option<DeadLetterPolicy>,
 }
 
 impl std::fmt::Debug for ConsumerBuilder {
@@ -57,6 +70,10 @@ impl ConsumerBuilder {
                 bytes: QUEUE_BYTES,
             },
             skip_seen: None,
+            priority: 0,
+            negative_ack_delay: NEGATIVE_ACK_DELAY,
+            ack_timeout: None,
+            dead_letter: None,
         }
     }
 
@@ -94,15 +111,52 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Whether a message that this consumer has handed out is kept back when it comes again after
-    /// a lost connection. On unless set, for an exclusive subscription; off for the others, whose
-    /// messages come in no order. A [seek](Consumer::seek) makes all messages new.
+    /// Whether a message that this consumer has handed out is kept back when it comes again: after
+    /// a lost connection, after another consumer had it, or because an entry before it was wanted
+    /// again. On unless set, for an exclusive subscription; off for the others. What was
+    /// [acknowledged negatively](Consumer::negative_acknowledge) or not in
+    /// [time](Self::ack_timeout) is handed out again all the same, and a [seek](Consumer::seek)
+    /// makes all messages new.
+    ///
+    /// Of an exclusive or a failover subscription it costs nothing. The messages of the others come
+    /// in no order, so each is remembered: a bit for an entry, for as long as the consumer lives.
     ///
     /// Messages that were handed out and are not acknowledged can still be acknowledged after a
     /// lost connection, so nothing is lost by it while the program lives; a new consumer gets them
     /// again.
     pub const fn skip_seen(mut self, skip: bool) -> Self {
         self.skip_seen = Some(skip);
+        self
+    }
+
+    /// Which consumers come first: 0, which is the default, before 1, and so on. The active
+    /// consumer of a failover subscription is one of the lowest number; of a shared subscription,
+    /// consumers get nothing while others with a lower number have room. An exclusive subscription
+    /// does not look at it.
+    pub const fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// How long after its [negative acknowledgement](Consumer::negative_acknowledge) a message
+    /// comes again, at the least: up to 7 days; 60 s unless set. At zero it is asked for at once.
+    pub const fn negative_ack_delay(mut self, delay: Duration) -> Self {
+        self.negative_ack_delay = delay;
+        self
+    }
+
+    /// How long a message that was handed out may go without an acknowledgement, positive or
+    /// negative, before it comes again: 1 s to 7 days; for ever unless set. The whole entry comes,
+    /// with all its messages that are not acknowledged.
+    pub const fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.ack_timeout = Some(timeout);
+        self
+    }
+
+    /// Publishes messages that came too often to another topic, and has done with them: see
+    /// [`DeadLetterPolicy`]. Of shared subscriptions only.
+    pub fn dead_letter(mut self, policy: DeadLetterPolicy) -> Self {
+        self.dead_letter = Some(policy);
         self
     }
 
@@ -124,12 +178,39 @@ impl ConsumerBuilder {
                 "the receive queue must hold at least 1 byte",
             ));
         }
+        if self.negative_ack_delay > DELAY_MAX {
+            return Err(ClientError::invalid(
+                "the delay of negative acknowledgements may be 7 days at the most",
+            ));
+        }
+        if let Some(timeout) = self.ack_timeout
+            && !(ACK_TIMEOUT_MIN..=DELAY_MAX).contains(&timeout)
+        {
+            return Err(ClientError::invalid(
+                "the acknowledgement time-out must be 1 second to 7 days",
+            ));
+        }
+        let in_order = !self.kind.is_shared();
+        let exclusive = self.kind == SubscriptionType::Exclusive;
+        let skip_seen = match self.skip_seen.unwrap_or(exclusive) {
+            true if in_order => SkipSeen::InOrder,
+            true => SkipSeen::AnyOrder,
+            false => SkipSeen::Nothing,
+        };
         let settings = Settings {
             topic: topic_name(&self.topic)?,
             subscription: subscription_name(&self.subscription)?,
             kind: self.kind,
             start: self.start,
             consumer: self.name,
+            priority: self.priority,
+            skip_seen,
+            negative_ack_delay: self.negative_ack_delay,
+            ack_timeout: self.ack_timeout,
+        };
+        let dead_letter = match self.dead_letter {
+            Some(policy) => Some(policy.checked(&settings)?),
+            None => None,
         };
         let client = self.client;
         let mut attempts = Attempts::new(client.operation_timeout);
@@ -145,8 +226,7 @@ impl ConsumerBuilder {
             }
         };
         let numbers: Vec<i32> = places.all().iter().map(|place| place.partition).collect();
-        let exclusive = self.kind == SubscriptionType::Exclusive;
-        let skip_seen = self.skip_seen.unwrap_or(exclusive);
+        let active = ActivePartitions::new(settings.kind, &numbers);
         let inbox = Arc::new(SharedInbox::new(Inbox::new(
             &numbers, self.queue, skip_seen,
         )));
@@ -160,6 +240,11 @@ impl ConsumerBuilder {
                 number,
                 lane,
                 Arc::clone(&inbox),
+                Activity {
+                    all: active.clone(),
+                    partition: number,
+                    changes: settings.kind == SubscriptionType::Failover,
+                },
             ));
             partitions.list.push(Arc::clone(&partition));
             let attempts = Attempts::new(client.operation_timeout);
@@ -172,10 +257,25 @@ impl ConsumerBuilder {
             let task = tokio::spawn(supervise(Arc::clone(partition)));
             partitions.tasks.push(task.abort_handle());
         }
+        let dead_letters = dead_letter.map(|(max_redeliveries, topic)| {
+            let (dead_letters, task) = DeadLetters::start(
+                max_redeliveries,
+                &topic,
+                Arc::clone(&client),
+                partitions.list.clone(),
+            );
+            partitions.tasks.push(task);
+            dead_letters
+        });
         Ok(Consumer {
             partitions,
             inbox,
             client,
+            active,
+            dead_letters,
+            kind: settings.kind,
+            negative_ack_delay: settings.negative_ack_delay,
+            ack_timeout: settings.ack_timeout.is_some(),
         })
     }
 }

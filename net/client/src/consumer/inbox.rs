@@ -2,72 +2,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use hulse_model::batch::{BatchError, MESSAGE_HEADER_BYTES, Messages};
-use hulse_model::entry::ENTRY_HEADER_BYTES;
-use hulse_model::{EntryHeader, Offset, Term};
-use hulse_wire::AckRange;
+use hulse_model::Offset;
 
+use crate::consumer::delivery::Delivery;
 use crate::consumer::received::Received;
+use crate::consumer::seen::{Seen, SkipSeen};
 use crate::consumer::window::{QueueLimits, Window};
 use crate::error::ClientError;
-
-/// One entry as it came, of which some messages may be taken already.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    header: EntryHeader,
-    entry: Bytes,
-    acked: Vec<AckRange>,
-    redelivery_count: u32,
-    next_index: u32,
-    /// Where the next message begins.
-    next_at: usize,
-}
-
-impl Delivery {
-    /// `entry` is a whole entry whose header is `header`; the messages in `acked` are skipped.
-    pub(crate) fn new(
-        header: EntryHeader,
-        entry: Bytes,
-        mut acked: Vec<AckRange>,
-        redelivery_count: u32,
-    ) -> Self {
-        acked.sort_unstable_by_key(|range| range.first_index);
-        let next_at = ENTRY_HEADER_BYTES;
-        Self {
-            header,
-            entry,
-            acked,
-            redelivery_count,
-            next_index: 0,
-            next_at,
-        }
-    }
-
-    fn is_acked(&self, index: u32) -> bool {
-        let behind = self
-            .acked
-            .partition_point(|range| range.first_index <= index);
-        behind > 0 && self.acked[behind - 1].last_index >= index
-    }
-
-    /// How many messages the broker counts this delivery as.
-    fn counted(&self) -> u32 {
-        self.open_from(0)
-    }
-
-    /// How many messages from `first` on are not acknowledged.
-    fn open_from(&self, first: u32) -> u32 {
-        let messages = self.header.messages;
-        if self.acked.is_empty() {
-            return messages.saturating_sub(first);
-        }
-        let open = (first..messages)
-            .filter(|index| !self.is_acked(*index))
-            .count();
-        u32::try_from(open).unwrap_or(messages)
-    }
-}
 
 /// Something for the application.
 #[derive(Debug)]
@@ -103,10 +44,6 @@ pub(crate) struct Grant {
     pub(crate) permits: u32,
 }
 
-/// The place of a message: rises with every message that is handed out, also when a new primary
-/// has stored others under offsets that an earlier one had used.
-type Place = (Term, Offset, u32);
-
 /// One partition's part.
 #[derive(Debug)]
 struct Lane {
@@ -118,8 +55,8 @@ struct Lane {
     paused: bool,
     /// The subscription is being moved, and what comes until that is done is not wanted.
     moving: bool,
-    /// The last message that was handed out.
-    seen: Option<Place>,
+    /// What was handed out.
+    seen: Seen,
     /// An error of it waits in the queue.
     has_error: bool,
     /// Nothing comes from it any more until somebody does something about this.
@@ -142,20 +79,20 @@ pub(crate) enum Taken {
 pub(crate) struct Inbox {
     items: VecDeque<Item>,
     lanes: Vec<Lane>,
-    skip_seen: bool,
     closed: Option<ClientError>,
 }
 
 impl Inbox {
-    /// An empty inbox for these partitions. `skip_seen`: no message is handed out twice.
-    pub(crate) fn new(partitions: &[i32], limits: QueueLimits, skip_seen: bool) -> Self {
+    /// An empty inbox for these partitions. `skip_seen` says whether a message that comes again is
+    /// handed out again.
+    pub(crate) fn new(partitions: &[i32], limits: QueueLimits, skip_seen: SkipSeen) -> Self {
         let lane = |partition: &i32| Lane {
             partition: *partition,
             generation: 0,
             window: Window::new(limits),
             paused: false,
             moving: false,
-            seen: None,
+            seen: Seen::new(skip_seen),
             has_error: false,
             stopped: None,
         };
@@ -163,7 +100,6 @@ impl Inbox {
         Self {
             items: VecDeque::new(),
             lanes,
-            skip_seen,
             closed: None,
         }
     }
@@ -173,7 +109,7 @@ impl Inbox {
     pub(crate) fn restart(&mut self, lane: usize, generation: u64) -> u32 {
         // What waits comes again over the new stream, unless that is given no permits.
         if !self.lanes[lane].paused {
-            self.drop_deliveries(lane);
+            self.drop_deliveries(lane, |_| true);
         }
         let it = &mut self.lanes[lane];
         it.generation = generation;
@@ -183,7 +119,7 @@ impl Inbox {
 
     /// The subscription is about to be moved: what waits and what comes until then is dropped.
     pub(crate) fn moving(&mut self, lane: usize) {
-        self.drop_deliveries(lane);
+        self.drop_deliveries(lane, |_| true);
         self.lanes[lane].moving = true;
     }
 
@@ -193,15 +129,36 @@ impl Inbox {
         it.moving = false;
         it.paused = false;
         it.stopped = None;
-        it.seen = None;
+        it.seen.clear();
     }
 
-    /// Drops what waits of a partition; its messages count as taken.
-    fn drop_deliveries(&mut self, lane: usize) {
+    /// Another consumer gets the messages of a partition now, also those that wait here.
+    pub(crate) fn retire(&mut self, lane: usize) {
+        self.drop_deliveries(lane, |_| true);
+    }
+
+    /// These entries, rising, are to be handed out when they come again. What waits of them comes
+    /// with them; so does everything that waits behind the first of them when the broker delivers
+    /// again `from_first_on`.
+    pub(crate) fn forget(&mut self, lane: usize, entries: &[Offset], from_first_on: bool) {
+        let Some(first) = entries.first() else {
+            return;
+        };
+        for offset in entries {
+            self.lanes[lane].seen.forget(*offset);
+        }
+        self.drop_deliveries(lane, |offset| {
+            (from_first_on && offset >= *first) || entries.binary_search(&offset).is_ok()
+        });
+    }
+
+    /// Drops what waits of those entries of a partition that `which` names; their messages count
+    /// as taken.
+    fn drop_deliveries(&mut self, lane: usize, which: impl Fn(Offset) -> bool) {
         let it = &mut self.lanes[lane];
         self.items.retain(|item| match item {
-            Item::Delivery { lane: of, delivery } if *of == lane => {
-                it.window.taken(delivery.open_from(delivery.next_index));
+            Item::Delivery { lane: of, delivery } if *of == lane && which(delivery.offset()) => {
+                it.window.taken(delivery.open());
                 false
             }
             _ => true,
@@ -210,16 +167,14 @@ impl Inbox {
 
     /// An entry came. False when it was dropped: it came over an earlier stream, is not wanted, or
     /// has been handed out before.
-    pub(crate) fn arrived(&mut self, lane: usize, generation: u64, delivery: Delivery) -> bool {
+    pub(crate) fn arrived(&mut self, lane: usize, generation: u64, mut delivery: Delivery) -> bool {
         let it = &mut self.lanes[lane];
         if it.generation != generation {
             return false;
         }
-        let messages = delivery.counted();
-        it.window.arrived(messages, delivery.entry.len());
-        let header = &delivery.header;
-        let last = (header.term, header.offset, header.messages - 1);
-        if it.moving || (self.skip_seen && it.seen.is_some_and(|seen| last <= seen)) {
+        let messages = delivery.open();
+        it.window.arrived(messages, delivery.bytes());
+        if it.moving || !delivery.is_wanted(&mut it.seen) {
             it.window.taken(messages);
             return false;
         }
@@ -303,7 +258,7 @@ impl Inbox {
             }
             Some(Item::Delivery { lane, delivery }) => {
                 let it = &mut self.lanes[*lane];
-                match next_message(delivery, it, self.skip_seen) {
+                match delivery.next_message(it.partition, &mut it.seen, &mut it.window) {
                     Some(Ok(message)) => Some(Taken::Message(message)),
                     Some(Err(error)) => {
                         self.items.pop_front();
@@ -333,65 +288,13 @@ impl Inbox {
     }
 }
 
-/// The next message of a delivery that is to be handed out; `None` when there is none left.
-fn next_message(
-    delivery: &mut Delivery,
-    lane: &mut Lane,
-    skip_seen: bool,
-) -> Option<Result<Received, ClientError>> {
-    let header = delivery.header;
-    loop {
-        let index = delivery.next_index;
-        let rest = &delivery.entry[delivery.next_at..];
-        let message = match Messages::new(rest).next() {
-            None if index >= header.messages => return None,
-            Some(Ok(message)) if index < header.messages => message,
-            // More or fewer messages than the header says, or none that can be read.
-            other => {
-                let source = match other {
-                    Some(Err(error)) => error,
-                    _ => BatchError::Truncated,
-                };
-                lane.window.taken(delivery.open_from(index));
-                lane.seen = lane.seen.max(Some((header.term, header.offset, u32::MAX)));
-                let id = header.message_id(lane.partition, -1);
-                return Some(Err(ClientError::Undecodable { id, source }));
-            }
-        };
-        let key_bytes = message.key.map(<[u8]>::len);
-        let key_at = delivery.next_at + MESSAGE_HEADER_BYTES;
-        let value_at = key_at + key_bytes.unwrap_or(0);
-        let end = value_at + message.value.len();
-        delivery.next_index += 1;
-        delivery.next_at = end;
-        if delivery.is_acked(index) {
-            continue;
-        }
-        lane.window.taken(1);
-        let place = Some((header.term, header.offset, index));
-        if skip_seen && place <= lane.seen {
-            continue;
-        }
-        lane.seen = place;
-        let id = header.message_id(lane.partition, i32::try_from(index).unwrap_or(i32::MAX));
-        let key = key_bytes.map(|bytes| key_at..key_at + bytes);
-        return Some(Ok(Received::new(
-            delivery.entry.clone(),
-            key,
-            value_at..end,
-            header,
-            id,
-            delivery.redelivery_count,
-        )));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use hulse_model::batch::Message;
     use hulse_model::entry::encode_entry;
-    use hulse_model::{Entry, EntryDraft, PayloadFormat, ProducerId};
+    use hulse_model::{Entry, EntryDraft, PayloadFormat, ProducerId, Term};
+    use hulse_wire::AckRange;
     use proptest::prelude::*;
 
     const LIMITS: QueueLimits = QueueLimits {
@@ -481,7 +384,7 @@ mod tests {
                 .zip(&entries)
                 .flat_map(|(offset, messages)| (0..*messages).map(move |index| (offset, index)))
                 .collect();
-            let mut inbox = Inbox::new(&[-1], LIMITS, true);
+            let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::InOrder);
             let mut generation = 1;
             let mut permits = i64::from(inbox.restart(0, generation));
             let mut acked = vec![false; all.len()];
@@ -544,7 +447,7 @@ mod tests {
         let third = encoded(5, 2);
         let cut = &third[..third.len() - 1];
         for rest in [cut, &[0xff; 40], &[]] {
-            let mut inbox = Inbox::new(&[-1], LIMITS, true);
+            let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::InOrder);
             assert_eq!(inbox.restart(0, 1), 8);
             let damaged = entry(1, 5, 4, &[&good, rest].concat(), Vec::new());
             assert!(inbox.arrived(0, 1, damaged));
@@ -579,7 +482,7 @@ mod tests {
 
     #[test]
     fn what_comes_over_an_earlier_stream_or_during_a_move_is_dropped() {
-        let mut inbox = Inbox::new(&[-1], LIMITS, true);
+        let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::InOrder);
         inbox.restart(0, 1);
         inbox.restart(0, 2);
         assert!(!inbox.arrived(0, 1, delivery(1, 0, 1, Vec::new())));
@@ -593,7 +496,7 @@ mod tests {
 
     #[test]
     fn after_a_move_what_was_seen_comes_again() {
-        let mut inbox = Inbox::new(&[-1], LIMITS, true);
+        let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::InOrder);
         inbox.restart(0, 1);
         inbox.arrived(0, 1, delivery(1, 5, 2, Vec::new()));
         assert_eq!(drain(&mut inbox), ["5.0", "5.1"]);
@@ -608,9 +511,116 @@ mod tests {
         assert_eq!(drain(&mut inbox), ["5.0", "5.1"]);
     }
 
+    /// Delivers entries of two messages each.
+    fn arrive(inbox: &mut Inbox, offsets: impl IntoIterator<Item = u64>) {
+        for offset in offsets {
+            inbox.arrived(0, 1, delivery(1, offset, 2, Vec::new()));
+        }
+    }
+
+    fn both(offsets: impl IntoIterator<Item = u64>) -> Vec<String> {
+        let of = |offset| [format!("{offset}.0"), format!("{offset}.1")];
+        offsets.into_iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn in_order_an_entry_that_is_asked_for_again_comes_again_and_those_behind_it_do_not() {
+        let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::InOrder);
+        inbox.restart(0, 1);
+        arrive(&mut inbox, 0..3);
+        assert_eq!(drain(&mut inbox), both(0..3));
+        arrive(&mut inbox, 3..4);
+        inbox.forget(0, &[Offset(1)], false);
+        // The broker begins again with the entry, while one was still on the way.
+        arrive(&mut inbox, 4..5);
+        arrive(&mut inbox, 1..6);
+        assert_eq!(drain(&mut inbox), both([3, 4, 1, 5]));
+        arrive(&mut inbox, 1..6);
+        assert_eq!(drain(&mut inbox), both([]), "once only");
+    }
+
+    #[test]
+    fn where_everything_is_handed_out_what_waits_behind_the_entry_comes_with_it() {
+        let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::Nothing);
+        inbox.restart(0, 1);
+        arrive(&mut inbox, 0..4);
+        assert!(matches!(inbox.take(&mut Vec::new()), Taken::Message(_)));
+        inbox.forget(0, &[Offset(0)], true);
+        arrive(&mut inbox, 0..4);
+        assert_eq!(drain(&mut inbox), both(0..4));
+    }
+
+    #[test]
+    fn in_any_order_only_what_is_asked_for_comes_again() {
+        let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::AnyOrder);
+        inbox.restart(0, 1);
+        arrive(&mut inbox, [5, 2, 9]);
+        assert_eq!(drain(&mut inbox), both([5, 2, 9]));
+        arrive(&mut inbox, [7, 8]);
+        inbox.forget(0, &[Offset(2), Offset(8)], false);
+        arrive(&mut inbox, [2, 5, 8, 9]);
+        assert_eq!(drain(&mut inbox), both([7, 2, 8]));
+        // Over a new stream, what was handed out is still known.
+        inbox.restart(0, 2);
+        inbox.arrived(0, 2, delivery(1, 5, 2, Vec::new()));
+        inbox.arrived(0, 2, delivery(1, 6, 2, Vec::new()));
+        assert_eq!(drain(&mut inbox), both([6]));
+    }
+
+    #[test]
+    fn who_is_retired_drops_what_waits_and_has_its_permits_back() {
+        let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::Nothing);
+        assert_eq!(inbox.restart(0, 1), 8);
+        arrive(&mut inbox, 0..4);
+        assert_eq!(inbox.grant(0), None);
+        assert!(matches!(inbox.take(&mut Vec::new()), Taken::Message(_)));
+        inbox.retire(0);
+        let grant = inbox.grant(0).expect("nothing waits any more");
+        assert_eq!(grant.permits, 8);
+        arrive(&mut inbox, 0..1);
+        assert_eq!(drain(&mut inbox), both(0..1), "it was not counted as seen");
+    }
+
+    proptest! {
+        /// Whatever is delivered again, however often: what the broker counts is what the window
+        /// counts, so that permits neither run out nor pile up.
+        #[test]
+        fn entries_that_come_again_use_permits_again(
+            rule in prop::sample::select(vec![
+                SkipSeen::Nothing, SkipSeen::InOrder, SkipSeen::AnyOrder,
+            ]),
+            steps in prop::collection::vec((0..12_u64, 0..4_usize, any::<bool>(), any::<bool>()), 1..200),
+        ) {
+            let mut inbox = Inbox::new(&[-1], LIMITS, rule);
+            let mut permits = i64::from(inbox.restart(0, 1));
+            for (offset, takes, forget, from_first_on) in steps {
+                let mut grants = Vec::new();
+                if permits > 0 {
+                    inbox.arrived(0, 1, delivery(1, offset, 3, Vec::new()));
+                    permits -= 3;
+                }
+                for _ in 0..takes {
+                    inbox.take(&mut grants);
+                }
+                if forget {
+                    inbox.forget(0, &[Offset(offset / 2)], from_first_on);
+                }
+                grants.extend(inbox.grant(0));
+                permits += grants.iter().map(|grant| i64::from(grant.permits)).sum::<i64>();
+                prop_assert!(permits <= 8);
+            }
+            let mut grants = Vec::new();
+            while let Taken::Message(_) = inbox.take(&mut grants) {}
+            grants.extend(inbox.grant(0));
+            permits += grants.iter().map(|grant| i64::from(grant.permits)).sum::<i64>();
+            // Permits come back when half of the window is free.
+            prop_assert!((5..=8).contains(&permits), "{permits} permits, and nothing waits");
+        }
+    }
+
     #[test]
     fn a_partition_that_stopped_says_so_until_it_is_moved_and_gets_no_permits() {
-        let mut inbox = Inbox::new(&[0, 1], LIMITS, true);
+        let mut inbox = Inbox::new(&[0, 1], LIMITS, SkipSeen::InOrder);
         assert_eq!(inbox.restart(0, 1), 8);
         inbox.restart(1, 1);
         inbox.arrived(0, 1, delivery(1, 0, 1, Vec::new()));

@@ -1,19 +1,21 @@
 //! The consumer of one partition: its stream, its acknowledgements, and moving it elsewhere.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hulse_model::{SubscriptionName, TopicName};
-use hulse_wire::{
-    AckRange, Permits, Request, Seek, SeekTo, StartFrom, Subscribed, SubscriptionType,
-};
+use hulse_wire::{Permits, Request, Seek, SeekTo, StartFrom, Subscribed, SubscriptionType};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::client::ClientShared;
 use crate::connection::{StreamHandler, StreamSlot};
-use crate::consumer::acks::{AckQueue, AckReceipt};
+use crate::consumer::acks::AckQueue;
+use crate::consumer::activity::Activity;
 use crate::consumer::inbox::Grant;
+use crate::consumer::redelivery::Redelivery;
+use crate::consumer::seen::SkipSeen;
 use crate::consumer::shared::SharedInbox;
 use crate::error::ClientError;
 use crate::lookup::Places;
@@ -26,15 +28,10 @@ pub(crate) struct Settings {
     pub(crate) kind: SubscriptionType,
     pub(crate) start: StartFrom,
     pub(crate) consumer: String,
-}
-
-/// How far an acknowledgement reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// The messages of a range.
-    Range,
-    /// Everything up to the range's last message.
-    UpTo,
+    pub(crate) priority: u8,
+    pub(crate) skip_seen: SkipSeen,
+    pub(crate) negative_ack_delay: Duration,
+    pub(crate) ack_timeout: Option<Duration>,
 }
 
 /// The consumer of one partition. The application, the supervisor's task and the tasks of the
@@ -63,7 +60,9 @@ pub(super) struct State {
     /// What the broker said at the first subscription.
     pub(super) marks: Option<Subscribed>,
     pub(super) acks: AckQueue,
-    /// The writer has been told that there are acknowledgements.
+    pub(super) redelivery: Redelivery,
+    pub(super) activity: Activity,
+    /// The writer has been told that there is something to write.
     pub(super) marked: bool,
     /// Permits that came up before the link was there.
     pub(super) owed_permits: u32,
@@ -101,6 +100,7 @@ impl PartitionConsumer {
         partition: i32,
         lane: usize,
         inbox: Arc<SharedInbox>,
+        activity: Activity,
     ) -> Self {
         let state = Mutex::new(State {
             generation: 0,
@@ -110,6 +110,8 @@ impl PartitionConsumer {
             places,
             marks: None,
             acks: AckQueue::default(),
+            redelivery: Redelivery::new(settings.ack_timeout),
+            activity,
             marked: false,
             owed_permits: 0,
             seek: None,
@@ -143,10 +145,20 @@ impl PartitionConsumer {
         state.owed_permits = 0;
         state.lost = None;
         state.places = places;
+        state.activity.set(false);
+        self.given_out_anew(&mut state);
         (
             state.generation,
             self.inbox.lock().restart(self.lane, state.generation),
         )
+    }
+
+    /// The broker gives out anew what this consumer held, so that nothing is asked for any more;
+    /// what was to come again must then not be taken for something that was handed out.
+    pub(super) fn given_out_anew(&self, state: &mut State) {
+        let keep_handed_out = self.settings.skip_seen != SkipSeen::Nothing;
+        let again = state.redelivery.restart(keep_handed_out);
+        self.inbox.lock().forget(self.lane, &again, false);
     }
 
     /// The stream is open.
@@ -188,7 +200,7 @@ impl PartitionConsumer {
         }
     }
 
-    fn permit(&self, state: &mut State, messages: u32) {
+    pub(super) fn permit(&self, state: &mut State, messages: u32) {
         if messages == 0 {
             return;
         }
@@ -203,61 +215,30 @@ impl PartitionConsumer {
         }
     }
 
-    /// Acknowledges; with a receipt if somebody wants to wait for it.
-    pub(crate) fn acknowledge(
-        &self,
-        range: AckRange,
-        reach: Reach,
-        receipt: bool,
-    ) -> Result<Option<AckReceipt>, ClientError> {
-        let mut state = self.state();
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
-        }
-        match reach {
-            Reach::Range => state.acks.individual(range, Instant::now),
-            Reach::UpTo => state
-                .acks
-                .cumulative(range.offset, range.last_index, Instant::now),
-        }
-        let receipt = receipt.then(|| state.acks.receipt());
-        self.mark(&mut state);
-        self.arm(&mut state);
-        Ok(receipt)
-    }
-
-    /// The receipts of all acknowledgements that are not confirmed yet.
-    pub(crate) fn open_receipts(&self) -> Vec<AckReceipt> {
-        let mut state = self.state();
-        let receipts = state.acks.all_receipts();
-        self.mark(&mut state);
-        receipts
-    }
-
-    /// Has the writer ask for the acknowledgements before its next write.
+    /// Has the writer ask for acknowledgements and entries to redeliver before its next write.
     pub(super) fn mark(&self, state: &mut State) {
-        let State {
-            link: Some(link),
-            marked,
-            acks,
-            ..
-        } = state
-        else {
-            return;
-        };
-        if !*marked && acks.has_unsent() {
-            *marked = true;
+        let due = state.acks.has_unsent() || state.may_redeliver();
+        if let Some(link) = state.link.as_ref().filter(|_| due && !state.marked) {
+            state.marked = true;
             link.slot.mark(&link.handler);
         }
     }
 
-    fn arm(&self, state: &mut State) {
-        if state.armed.is_none() {
-            state.armed = self.expiry(state);
-            if state.armed.is_some() {
-                self.wake.notify_one();
-            }
+    /// Has the supervisor look when something is due, if that is earlier than it would anyway.
+    pub(super) fn arm(&self, state: &mut State) {
+        let next = self.next_look(state);
+        if let Some(next) = next
+            && state.armed.is_none_or(|armed| next < armed)
+        {
+            state.armed = Some(next);
+            self.wake.notify_one();
         }
+    }
+
+    /// When the supervisor has to look: without a stream nothing can be asked for.
+    fn next_look(&self, state: &State) -> Option<Instant> {
+        let due = state.redelivery.next_due().filter(|_| state.link.is_some());
+        self.expiry(state).into_iter().chain(due).min()
     }
 
     /// When the oldest acknowledgement has waited too long for its confirmation.
@@ -277,17 +258,21 @@ impl PartitionConsumer {
         if let Some(cause) = state.lost.take() {
             return Watch::Lost(cause);
         }
-        state.armed = self.expiry(&state);
+        state.armed = self.next_look(&state);
         Watch::Until(state.armed)
     }
 
-    /// Acknowledgements that wait for too long over a stream that is open: something is wrong with
-    /// it, so it is opened anew.
+    /// Asks for what is due to come again. Acknowledgements that wait for too long over a stream
+    /// that is open: something is wrong with it, so it is opened anew.
     pub(super) fn tick(&self, now: Instant) {
         let mut state = self.state();
         if state.link.is_some() && self.expiry(&state).is_some_and(|expiry| expiry <= now) {
             let after = self.client.operation_timeout;
             state.lose(ClientError::Timeout { after });
+        }
+        if state.link.is_some() {
+            state.redelivery.take_due(now);
+            self.mark(&mut state);
         }
         let expired = self.expiry(&state).is_some_and(|expiry| expiry <= now);
         drop(state);
@@ -325,6 +310,7 @@ impl PartitionConsumer {
             state.failed = Some(error.clone());
             state.link = None;
             state.seek = None;
+            state.activity.set(false);
             state.acks.clear()
         };
         self.inbox.lock().stop(self.lane, error.clone());
@@ -368,6 +354,8 @@ impl PartitionConsumer {
         link.slot.send(correlation, &request, &Bytes::new())?;
         let (done, answer) = oneshot::channel();
         state.seek = Some(PendingSeek { correlation, done });
+        // If the move fails the stream is opened anew, and these come again.
+        self.given_out_anew(&mut state);
         self.inbox.lock().moving(self.lane);
         Ok(answer)
     }
@@ -380,9 +368,16 @@ impl PartitionConsumer {
 }
 
 impl State {
+    /// Whether entries to redeliver may be sent: not before the acknowledgements that were made
+    /// before, lest what is acknowledged come again, and not while the subscription is being moved.
+    pub(super) fn may_redeliver(&self) -> bool {
+        self.redelivery.has_leaving() && !self.acks.has_unsent() && self.seek.is_none()
+    }
+
     /// The link is of no use any more.
     pub(super) fn lose(&mut self, cause: ClientError) {
         self.link = None;
+        self.activity.set(false);
         self.seek = None;
         self.acks.rewind();
         self.last_cause = Some(cause.clone());

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hulse_model::{Entry, PayloadFormat, Status};
-use hulse_wire::{Ack, Deliver, ErrorReply, Reply, Request};
+use hulse_wire::{Ack, Deliver, ErrorReply, Redeliver, Reply, Request};
 
 use crate::connection::{IncomingFrame, StreamHandler};
-use crate::consumer::inbox::{Delivery, Grant};
+use crate::consumer::delivery::Delivery;
+use crate::consumer::inbox::Grant;
 use crate::consumer::partition::{PartitionConsumer, State};
+use crate::consumer::seen::SkipSeen;
 use crate::error::ClientError;
 
 /// The handler of one stream of a partition's consumer. What comes from a stream that is not the
@@ -56,6 +58,9 @@ impl StreamHandler for ConsumerStream {
                     owner.grant(grant);
                 }
             }
+            Reply::Active(active) if state.activity.changes => {
+                owner.on_active(&mut state, active.active);
+            }
             Reply::Error(error) if correlation == 0 => {
                 drop(state);
                 owner.on_stream_end(&error);
@@ -77,39 +82,38 @@ impl StreamHandler for ConsumerStream {
     }
 
     fn write_pending(&self) {
-        let mut guard = self.owner.state();
-        let state = &mut *guard;
+        let mut state = self.owner.state();
         if state.generation != self.generation {
             return;
         }
         state.marked = false;
-        let State {
-            link: Some(link),
-            acks,
-            ..
-        } = state
-        else {
-            return;
-        };
-        let connection = link.slot.connection();
-        let failure = loop {
-            let Some((correlation, frame)) = acks.next(|| connection.correlation()) else {
-                return;
-            };
-            let ack = Ack {
-                kind: frame.kind,
-                ranges: frame.ranges[..].into(),
-            };
-            if let Err(error) = link
-                .slot
-                .send(correlation, &Request::Ack(ack), &Bytes::new())
-            {
-                break error;
-            }
-        };
-        state.lose(failure);
-        self.owner.wake.notify_one();
+        let written = write_acks(&mut state);
+        if let Err(cause) = written.and_then(|()| self.owner.write_redeliveries(&mut state)) {
+            state.lose(cause);
+            self.owner.wake.notify_one();
+        }
     }
+}
+
+fn write_acks(state: &mut State) -> Result<(), ClientError> {
+    let State {
+        link: Some(link),
+        acks,
+        ..
+    } = state
+    else {
+        return Ok(());
+    };
+    let connection = link.slot.connection();
+    while let Some((correlation, frame)) = acks.next(|| connection.correlation()) {
+        let ack = Ack {
+            kind: frame.kind,
+            ranges: frame.ranges[..].into(),
+        };
+        link.slot
+            .send(correlation, &Request::Ack(ack), &Bytes::new())?;
+    }
+    Ok(())
 }
 
 impl ConsumerStream {
@@ -152,8 +156,49 @@ impl PartitionConsumer {
         Ok(())
     }
 
+    /// Asks for the entries whose time has come. What waits of them here is dropped, and gives its
+    /// permits back.
+    fn write_redeliveries(&self, state: &mut State) -> Result<(), ClientError> {
+        let settings = &self.settings;
+        // Without a memory of what was handed out, what waits would be handed out twice.
+        let from_first_on = !settings.kind.is_shared() && settings.skip_seen == SkipSeen::Nothing;
+        while state.may_redeliver()
+            && let Some(link) = &state.link
+            && let Some(entries) = state.redelivery.next_frame()
+        {
+            let grant = {
+                let mut inbox = self.inbox.lock();
+                inbox.forget(self.lane, &entries, from_first_on);
+                inbox.grant(self.lane)
+            };
+            let redeliver = Redeliver {
+                entries: entries[..].into(),
+            };
+            link.slot
+                .send(0, &Request::Redeliver(redeliver), &Bytes::new())?;
+            self.permit(state, grant.map_or(0, |grant| grant.permits));
+        }
+        Ok(())
+    }
+
+    /// Of a failover subscription: whether the messages come to this consumer from now on.
+    fn on_active(&self, state: &mut State, active: bool) {
+        state.activity.set(active);
+        if !active {
+            // What it held goes to another consumer, also what waits here.
+            self.given_out_anew(state);
+            let grant = {
+                let mut inbox = self.inbox.lock();
+                inbox.retire(self.lane);
+                inbox.grant(self.lane)
+            };
+            self.permit(state, grant.map_or(0, |grant| grant.permits));
+        }
+    }
+
     fn on_seek_done(&self, state: &mut State) -> Option<Grant> {
         let seek = state.seek.take()?;
+        state.redelivery.clear();
         let mut inbox = self.inbox.lock();
         inbox.moved(self.lane);
         let grant = inbox.grant(self.lane);

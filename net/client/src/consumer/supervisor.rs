@@ -121,7 +121,7 @@ async fn open_once(
         start: settings.start,
         consumer: &settings.consumer,
         permits,
-        priority: 0,
+        priority: settings.priority,
     });
     let answer = match slot.request(&request, deadline).await {
         Ok(answer) => answer,

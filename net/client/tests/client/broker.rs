@@ -353,8 +353,19 @@ impl Peer {
 
     /// Delivers an entry of which some messages are acknowledged.
     pub(crate) async fn deliver_without(&mut self, stream: u32, entry: &[u8], acked: &[AckRange]) {
+        self.deliver_again(stream, entry, acked, 0).await;
+    }
+
+    /// Delivers an entry that was delivered so often before.
+    pub(crate) async fn deliver_again(
+        &mut self,
+        stream: u32,
+        entry: &[u8],
+        acked: &[AckRange],
+        redelivery_count: u32,
+    ) {
         let deliver = Deliver {
-            redelivery_count: 0,
+            redelivery_count,
             acked: acked.into(),
             entry,
         };

@@ -11,7 +11,7 @@ use hulse_wire::{AckKind, AckRange, ErrorReply, Reply, Request};
 use crate::broker::{Broker, Peer, entry, raw_entry, within};
 
 /// A consumer of a topic without partitions, its connection and its stream.
-async fn consumer(
+pub(crate) async fn consumer(
     broker: &Broker,
     operation_ms: u64,
     build: impl FnOnce(ConsumerBuilder) -> ConsumerBuilder,
@@ -34,7 +34,7 @@ async fn plain(broker: &Broker) -> (Client, Consumer, Peer, u32) {
 }
 
 /// Receives so many messages: ids and values.
-async fn receive(consumer: &Consumer, count: usize) -> Vec<(String, String)> {
+pub(crate) async fn receive(consumer: &Consumer, count: usize) -> Vec<(String, String)> {
     let mut got = Vec::new();
     for _ in 0..count {
         let message = within(consumer.receive()).await.unwrap();
@@ -44,11 +44,11 @@ async fn receive(consumer: &Consumer, count: usize) -> Vec<(String, String)> {
     got
 }
 
-fn pair(id: &str, value: &str) -> (String, String) {
+pub(crate) fn pair(id: &str, value: &str) -> (String, String) {
     (id.to_owned(), value.to_owned())
 }
 
-fn id(offset: u64, index: i32) -> MessageId {
+pub(crate) fn id(offset: u64, index: i32) -> MessageId {
     MessageId {
         term: Term(1),
         offset: Offset(offset),
@@ -57,7 +57,7 @@ fn id(offset: u64, index: i32) -> MessageId {
     }
 }
 
-fn range(offset: u64, first_index: u32, last_index: u32) -> AckRange {
+pub(crate) fn range(offset: u64, first_index: u32, last_index: u32) -> AckRange {
     AckRange {
         offset: Offset(offset),
         first_index,
@@ -66,7 +66,7 @@ fn range(offset: u64, first_index: u32, last_index: u32) -> AckRange {
 }
 
 /// The acknowledgement that comes next; PERMITS are passed over.
-async fn ack(peer: &mut Peer) -> (u64, AckKind, Vec<AckRange>) {
+pub(crate) async fn ack(peer: &mut Peer) -> (u64, AckKind, Vec<AckRange>) {
     loop {
         let frame = peer.next().await;
         match frame.request() {

@@ -13,3 +13,5 @@ mod consuming;
 mod hostile;
 mod producing;
 mod recovering;
+mod redelivering;
+mod sharing;
