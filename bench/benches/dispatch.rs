@@ -8,7 +8,10 @@ use std::path::Path;
 use criterion::Throughput;
 use hulse_bench::{Limit, Suite, Work, resident_bytes, timed};
 use hulse_model::{Offset, Position};
-use hulse_subscription::{ConsumerId, Cursor, Dispatcher, SiblingRecord, SubscriptionKind};
+use hulse_subscription::{
+    Claim, ConsumerId, Cursor, DispatchLimits, Dispatcher, KeySlot, Next, SiblingRecord,
+    SubscriptionKind,
+};
 
 const CONSUMER: ConsumerId = ConsumerId(1);
 
@@ -23,6 +26,7 @@ fn main() {
     rounds(&mut suite, holes);
     make_holes(&mut suite, holes);
     walk_holes(&mut suite, holes);
+    crowds(&mut suite);
     suite.finish();
 }
 
@@ -42,9 +46,87 @@ fn acknowledge(cursor: &mut Cursor, offset: u64) {
 }
 
 fn dispatcher() -> Dispatcher {
-    let mut dispatcher = Dispatcher::new(SubscriptionKind::Exclusive).expect("the kind is served");
-    dispatcher.attach(CONSUMER).expect("nobody is attached");
+    dispatcher_for(SubscriptionKind::Exclusive, 1)
+}
+
+/// A dispatcher with so many consumers, numbered from 1.
+fn dispatcher_for(kind: SubscriptionKind, consumers: u64) -> Dispatcher {
+    let mut dispatcher = Dispatcher::new(kind, 0, DispatchLimits::default());
+    for consumer in 1..=consumers {
+        let name = format!("consumer-{consumer}");
+        let claim = Claim {
+            name: &name,
+            ..Claim::default()
+        };
+        let attached = dispatcher.attach(ConsumerId(consumer), claim, &Cursor::default());
+        attached.expect("the kind takes so many consumers");
+    }
     dispatcher
+}
+
+/// Delivers a round of entries to whoever gets them, each of which acknowledges at once and asks for
+/// one more.
+fn crowds(suite: &mut Suite) {
+    for kind in [SubscriptionKind::Shared, SubscriptionKind::KeyShared] {
+        for consumers in [4, 1_000] {
+            let work = Work {
+                group: "deliver to many, acknowledge",
+                name: format!("{kind:?}, {consumers} consumers"),
+                throughput: Throughput::Elements(u64::from(ROUND)),
+                samples: 50,
+            };
+            let mut crowd = Crowd::new(kind, consumers);
+            let mut alone = Crowd::new(kind, 1);
+            suite.compare(
+                &work,
+                |pieces| timed(pieces, || crowd.round()),
+                Limit {
+                    name: "the same with one consumer",
+                    run: |pieces| timed(pieces, || alone.round()),
+                },
+            );
+            crowd.dispatcher.check_invariants();
+        }
+    }
+}
+
+/// A subscription with consumers that acknowledge whatever they are given.
+struct Crowd {
+    dispatcher: Dispatcher,
+    cursor: Cursor,
+    next: u64,
+}
+
+impl Crowd {
+    fn new(kind: SubscriptionKind, consumers: u64) -> Self {
+        let mut dispatcher = dispatcher_for(kind, consumers);
+        for consumer in 1..=consumers {
+            let given = dispatcher.permits(ConsumerId(consumer), ROUND);
+            given.expect("it is attached");
+        }
+        Self {
+            dispatcher,
+            cursor: Cursor::default(),
+            next: 0,
+        }
+    }
+
+    fn round(&mut self) {
+        let end = Offset(self.next + u64::from(ROUND));
+        while let Some(Next { offset, .. }) = self.dispatcher.next(&self.cursor, end) {
+            // As many keys as there are slots, one after the other.
+            #[expect(clippy::cast_possible_truncation, reason = "the low bits are a slot")]
+            let slot = KeySlot((offset.0 * 40_503) as u16);
+            let delivery = self.dispatcher.delivered(&self.cursor, offset, 1, slot);
+            let consumer = delivery.expect("everybody can take it").consumer;
+            acknowledge(&mut self.cursor, offset.0);
+            self.dispatcher.acknowledged(&self.cursor, offset);
+            let given = self.dispatcher.permits(consumer, 1);
+            given.expect("it is attached");
+        }
+        self.next = end.0;
+        black_box(self.cursor.take_changes());
+    }
 }
 
 /// What a hole costs in memory and in a snapshot.
@@ -110,9 +192,10 @@ impl Reader {
         self.dispatcher
             .permits(CONSUMER, ROUND)
             .expect("the permits are used up in every round");
-        while let Some(offset) = self.dispatcher.next(&self.cursor, end) {
+        while let Some(Next { offset, .. }) = self.dispatcher.next(&self.cursor, end) {
             assert_eq!(offset.0, self.next);
-            let delivery = self.dispatcher.delivered(&self.cursor, offset, 1);
+            let slot = KeySlot::default();
+            let delivery = self.dispatcher.delivered(&self.cursor, offset, 1, slot);
             assert!(black_box(delivery).is_some());
             acknowledge(&mut self.cursor, offset.0);
             self.next += 1;
@@ -195,8 +278,8 @@ fn deliver_all(cursor: &Cursor, end: u64) -> u64 {
             .permits(CONSUMER, ROUND)
             .expect("the permits are used up in every round");
         let before = delivered;
-        while let Some(offset) = dispatcher.next(cursor, Offset(end)) {
-            let delivery = dispatcher.delivered(cursor, offset, 1);
+        while let Some(Next { offset, .. }) = dispatcher.next(cursor, Offset(end)) {
+            let delivery = dispatcher.delivered(cursor, offset, 1, KeySlot::default());
             delivered += u64::from(black_box(delivery).is_some());
         }
         if delivered == before || delivered % u64::from(ROUND) != 0 {

@@ -126,6 +126,21 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 /// The permits (messages) that one consumer may have outstanding.
 pub const CONSUMER_PERMITS_MAX: u32 = 1_000_000;
 
+/// Unacknowledged messages of one consumer of a Shared subscription beyond which it is sent no more,
+/// until half of them are acknowledged. An entry is sent whole, so one entry's messages more may be
+/// out.
+pub const CONSUMER_UNACKNOWLEDGED_MAX: u64 = 50_000;
+
+/// The same of all consumers of such a subscription together.
+pub const SUBSCRIPTION_UNACKNOWLEDGED_MAX: u64 = 200_000;
+
+/// Entries of a Key_Shared subscription that were read, and wait for one consumer while others are
+/// given what comes behind them; no more are read then.
+pub const LOOK_AHEAD_MAX: usize = 20_000;
+
+/// The most consumers of one subscription on one partition.
+pub const SUBSCRIPTION_CONSUMERS_MAX: usize = 10_000;
+
 /// How often a client sends something when it has nothing to say, in milliseconds.
 pub const BEACON_INTERVAL_MS: u32 = 100;
 

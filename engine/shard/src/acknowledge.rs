@@ -2,7 +2,7 @@
 
 use hulse_log::{Disk, ReadError};
 use hulse_model::{Offset, Status};
-use hulse_subscription::Cursor;
+use hulse_subscription::{Cursor, Subscription, SubscriptionKind};
 
 use crate::command::{AckedMessages, Clock, StreamKey};
 use crate::effect::{Refusal, Reply};
@@ -21,6 +21,15 @@ impl<D: Disk> Partition<D> {
         receipt: Option<u64>,
     ) -> Result<(), Refusal> {
         self.check_delivered(up_to.offset)?;
+        let kind = self
+            .state
+            .subscription(subscription)
+            .map(Subscription::kind);
+        if let Some(SubscriptionKind::Shared | SubscriptionKind::KeyShared) = kind {
+            let text = "a consumer that shares its subscription cannot acknowledge everything up to a \
+                        message, since others have some of it: acknowledge single messages";
+            return Err(Refusal::new(Status::InvalidArgument, text));
+        }
         let messages = self.messages_of(up_to.offset);
         self.acknowledge(clock, subscription, to, receipt, |cursor| {
             cursor.acknowledge_cumulative(up_to.offset, up_to.last, messages)
@@ -52,7 +61,15 @@ impl<D: Disk> Partition<D> {
                 moved |= cursor.acknowledge_range(one.offset, one.first, one.last, messages);
             }
             moved
-        })
+        })?;
+        if let Some(state) = self.state.subscription(subscription)
+            && let Some(served) = self.consumers.served(subscription)
+        {
+            for one in acked {
+                served.dispatcher.acknowledged(state.cursor(), one.offset);
+            }
+        }
+        Ok(())
     }
 
     fn acknowledge(

@@ -87,8 +87,10 @@ pub enum Command<'a> {
         kind: SubscriptionKind,
         /// Where it begins if it is new.
         start: StartFrom,
-        /// The consumer's name, for people.
+        /// The consumer's name, for people, and for the order within a Failover subscription.
         consumer: String,
+        /// Its priority: 0 comes first.
+        priority: u8,
         /// Messages that may be delivered at once.
         permits: u32,
     },
@@ -107,6 +109,11 @@ pub enum Command<'a> {
         messages: &'a [AckedMessages],
         /// Whether an answer is wanted once it is durable.
         receipt: bool,
+    },
+    /// The consumer wants entries again that it was sent.
+    Redeliver {
+        /// Which; with an empty list all that are not acknowledged.
+        entries: &'a [Offset],
     },
     /// Sets the stream's own subscription.
     Seek(SeekTo),

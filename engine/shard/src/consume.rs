@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use hulse_log::{Disk, ReadCursor, ReadError, is_out_of_files};
+use hulse_log::{Disk, ReadError, is_out_of_files};
 use hulse_model::limits::CONSUMER_PERMITS_MAX;
 use hulse_model::{Offset, Position, Status, SubscriptionName};
-use hulse_subscription::{Blocked, ConsumerId, Dispatcher, Subscription, SubscriptionKind};
+use hulse_subscription::{
+    AttachError, Blocked, Claim, ConsumerId, DispatchLimits, Dispatcher, Next, Subscription,
+    SubscriptionKind,
+};
 
 use crate::command::{Clock, SeekTo, StartFrom, StreamKey};
 use crate::effect::{Effect, Refusal, Reply};
 use crate::outlets::Outlets;
 use crate::partition::{Partition, unopened};
+use crate::served::{Attached, Served, Warming};
 use crate::sibling::Answer;
 use crate::stats::{ConsumerStats, SubscriptionStats};
 
@@ -21,41 +25,15 @@ pub(crate) struct Subscribing {
     pub(crate) kind: SubscriptionKind,
     pub(crate) start: StartFrom,
     pub(crate) consumer: String,
+    pub(crate) priority: u8,
     pub(crate) permits: u32,
 }
 
-/// A consumer that is attached to a subscription.
-#[derive(Debug)]
-struct Attached {
-    stream: StreamKey,
-    name: String,
-}
-
-/// A subscription that has, or has had, a consumer in the life of this process.
-#[derive(Debug)]
-struct Served {
-    dispatcher: Dispatcher,
-    /// Where in the log the next entry is read, so that reading on needs no search.
-    reader: Option<ReadCursor>,
-    warming: Warming,
-    attached: Option<Attached>,
-}
-
-/// Whether what is read next is in memory.
+/// A consumer's place: its subscription, and its number within the subscription's dispatcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Warming {
-    /// It is, or has not been looked at.
-    No,
-    /// A helper brings it there.
-    UnderWay,
-    /// A helper has brought it there: it is read now, whatever became of it since.
-    Done,
-}
-
-impl Served {
-    fn stream(&self) -> Option<StreamKey> {
-        self.attached.as_ref().map(|attached| attached.stream)
-    }
+pub(crate) struct Seat {
+    pub(crate) subscription: u64,
+    pub(crate) consumer: ConsumerId,
 }
 
 /// The subscriptions of one partition that are served. They live no longer than the process: what
@@ -66,11 +44,11 @@ pub(crate) struct Consumers {
 }
 
 impl Consumers {
-    /// The subscription, if this stream is its consumer.
-    fn of(&mut self, subscription: u64, stream: StreamKey) -> Result<&mut Served, Refusal> {
-        let served = self.by_subscription.get_mut(&subscription);
+    /// The subscription of a consumer that is attached.
+    fn of(&mut self, seat: Seat) -> Result<&mut Served, Refusal> {
+        let served = self.by_subscription.get_mut(&seat.subscription);
         served
-            .filter(|served| served.stream() == Some(stream))
+            .filter(|served| served.attached(seat.consumer).is_some())
             .ok_or_else(|| {
                 Refusal::new(
                     Status::ProtocolViolation,
@@ -79,37 +57,37 @@ impl Consumers {
             })
     }
 
-    fn attached(&self, subscription: u64) -> Option<&Attached> {
-        self.by_subscription.get(&subscription)?.attached.as_ref()
+    /// The subscription, if it has, or has had, a consumer.
+    pub(crate) fn served(&mut self, subscription: u64) -> Option<&mut Served> {
+        self.by_subscription.get_mut(&subscription)
+    }
+
+    /// One of a subscription's consumers, if it has any.
+    fn any_of(&self, subscription: u64) -> Option<&Attached> {
+        self.by_subscription.get(&subscription)?.consumers().next()
     }
 
     /// Whether anybody is attached.
     pub(crate) fn are_attached(&self) -> bool {
         let mut served = self.by_subscription.values();
-        served.any(|served| served.attached.is_some())
+        served.any(Served::is_used)
     }
 }
 
-/// The one consumer that a subscription has today; its number within the dispatcher.
-const THE_CONSUMER: ConsumerId = ConsumerId(1);
-
 impl<D: Disk> Partition<D> {
     /// Attaches a consumer to its subscription, which is made if it does not exist. Returns the
-    /// subscription's id. The answer goes once the subscription is durable.
+    /// consumer's place. The answer goes once the subscription is durable.
     pub(crate) fn subscribe(
         &mut self,
         clock: Clock,
         wanted: Subscribing,
         to: StreamKey,
         correlation: u64,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Seat, Refusal> {
         let kind = wanted.kind;
-        let dispatcher = Dispatcher::new(kind).ok_or_else(|| {
-            Refusal::new(
-                Status::NotAvailableYet,
-                format!("{kind:?} subscriptions are not available yet; use exclusive"),
-            )
-        })?;
+        let number = u32::try_from(self.spec.index).unwrap_or(0);
+        let limits = DispatchLimits::default();
+        let dispatcher = Dispatcher::new(kind, number, limits);
         let name = &wanted.subscription;
         let permits = wanted.permits;
         if permits > CONSUMER_PERMITS_MAX {
@@ -142,20 +120,18 @@ impl<D: Disk> Partition<D> {
             }
         };
         let served = self.consumers.by_subscription.entry(id);
-        let served = served.or_insert(Served {
-            dispatcher,
-            reader: None,
-            warming: Warming::No,
-            attached: None,
-        });
-        let attached = served.dispatcher.attach(THE_CONSUMER);
-        attached.expect("nobody is attached");
-        let given = served.dispatcher.permits(THE_CONSUMER, permits);
+        let served = served.or_insert_with(|| Served::new(dispatcher));
+        let subscription = self.state.subscription(id).expect("it is there");
+        let claim = Claim {
+            priority: wanted.priority,
+            name: &wanted.consumer,
+            slots: &[],
+        };
+        let consumer = served
+            .attach(to, claim, subscription.cursor())
+            .map_err(|error| refused_claim(name, error))?;
+        let given = served.dispatcher.permits(consumer, permits);
         given.expect("the permits are within their limit");
-        served.attached = Some(Attached {
-            stream: to,
-            name: wanted.consumer,
-        });
         let mark = self
             .state
             .subscription(id)
@@ -176,7 +152,10 @@ impl<D: Disk> Partition<D> {
         } else {
             self.store_record(clock, None, Offset::ZERO, vec![answer]);
         }
-        Ok(id)
+        Ok(Seat {
+            subscription: id,
+            consumer,
+        })
     }
 
     /// Why a known subscription takes no consumer of this kind, if it does not.
@@ -186,44 +165,61 @@ impl<D: Disk> Partition<D> {
         let text = if is != kind {
             let (is, wanted) = (kind_name(is), kind_name(kind));
             format!("subscription {name} is {is}, not {wanted}")
-        } else {
-            let attached = self.consumers.attached(id)?;
+        } else if is == SubscriptionKind::Exclusive {
+            let attached = self.consumers.any_of(id)?;
             format!(
                 "subscription {name} is exclusive and has the consumer {}",
                 attached.name
             )
+        } else {
+            return None;
         };
         Some(Refusal::new(Status::ConsumerBusy, text))
     }
 
     /// Lets a consumer be sent more.
-    pub(crate) fn add_permits(
-        &mut self,
-        subscription: u64,
-        to: StreamKey,
-        more: u32,
-    ) -> Result<(), Refusal> {
-        let served = self.consumers.of(subscription, to)?;
+    pub(crate) fn add_permits(&mut self, seat: Seat, more: u32) -> Result<(), Refusal> {
+        let served = self.consumers.of(seat)?;
         served
             .dispatcher
-            .permits(THE_CONSUMER, more)
+            .permits(seat.consumer, more)
             .map_err(|e| Refusal::new(Status::InvalidArgument, e.to_string()))
     }
 
-    /// The consumer has gone: what it was sent and has not acknowledged goes to the next.
-    pub(crate) fn detach(&mut self, subscription: u64, stream: StreamKey) {
-        let Ok(served) = self.consumers.of(subscription, stream) else {
+    /// The consumer has gone: what it was sent and has not acknowledged goes to the others, or to
+    /// the next.
+    pub(crate) fn detach(&mut self, seat: Seat) {
+        let Ok(served) = self.consumers.of(seat) else {
             return;
         };
-        served.attached = None;
-        match self.state.subscription(subscription) {
-            Some(state) => {
-                served.dispatcher.detach(THE_CONSUMER, state.cursor());
-            }
+        match self.state.subscription(seat.subscription) {
+            Some(subscription) => served.detach(seat.consumer, subscription.cursor()),
             None => {
-                self.consumers.by_subscription.remove(&subscription);
+                self.consumers.by_subscription.remove(&seat.subscription);
             }
         }
+    }
+
+    /// A consumer wants entries again: these, or with an empty list all that it has.
+    pub(crate) fn redeliver(&mut self, seat: Seat, entries: &[Offset]) -> Result<(), Refusal> {
+        let served = self.consumers.of(seat)?;
+        if let Some(subscription) = self.state.subscription(seat.subscription) {
+            let cursor = subscription.cursor();
+            served.dispatcher.redeliver(seat.consumer, cursor, entries);
+        }
+        Ok(())
+    }
+
+    /// Lets time pass for the consumers. Returns whether something may be delivered now.
+    pub(crate) fn tick_consumers(&mut self, clock: Clock) -> bool {
+        let mut changed = false;
+        for (id, served) in &mut self.consumers.by_subscription {
+            if let Some(subscription) = self.state.subscription(*id) {
+                let cursor = subscription.cursor();
+                changed |= served.dispatcher.tick(cursor, clock.monotonic_ms);
+            }
+        }
+        changed
     }
 
     /// Delivers what can be delivered, to one subscription or to all. A stream whose next entry is
@@ -238,33 +234,31 @@ impl<D: Disk> Partition<D> {
         let log = &mut self.store.entries;
         let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));
         for (id, served) in self.consumers.by_subscription.range_mut(from..=to) {
-            let Served {
-                dispatcher,
-                reader,
-                warming,
-                attached: Some(attached),
-            } = served
-            else {
-                continue;
-            };
-            if *warming == Warming::UnderWay {
-                continue;
-            }
-            let to = attached.stream;
             let Some(subscription) = self.state.subscription(*id) else {
                 continue;
             };
-            if self.sibling.gates(to) {
+            if served.is_warming() || !served.is_used() {
                 continue;
             }
             let cursor = subscription.cursor();
-            while let Some(offset) = dispatcher.next(cursor, end)
-                && outlets.open(to.connection)
-            {
-                let reader = reader.get_or_insert_with(|| log.cursor(offset));
-                if reader.offset() != offset {
-                    *reader = log.cursor(offset);
+            let gates = |stream| self.sibling.gates(stream);
+            served.go_on(|stream| !gates(stream) && outlets.open(stream.connection));
+            for (to, active) in served.announcements(|stream| !gates(stream)) {
+                fx.push(Effect::Reply {
+                    to,
+                    correlation: 0,
+                    reply: Reply::Active(active),
+                });
+            }
+            while let Some(Next { consumer, offset }) = served.dispatcher.next(cursor, end) {
+                if let Some(consumer) = consumer
+                    && let Some(to) = served.stream(consumer)
+                    && (gates(to) || !outlets.open(to.connection))
+                {
+                    served.pause(consumer);
+                    continue;
                 }
+                let (reader, warming) = served.reader(log, offset);
                 // An error here comes again when the entry is read.
                 if let Ok(Some(work)) = log.cold_ahead(reader, end)
                     && *warming != Warming::Done
@@ -282,7 +276,7 @@ impl<D: Disk> Partition<D> {
                     Ok(Some(entry)) => entry,
                     Ok(None) => break,
                     Err(ReadError::BelowStart { start }) => {
-                        dispatcher.skip(start);
+                        served.dispatcher.skip(start);
                         continue;
                     }
                     Err(error) => {
@@ -290,23 +284,36 @@ impl<D: Disk> Partition<D> {
                         if matches!(error, ReadError::Io { .. }) {
                             self.unopened = Some(refusal.message.clone());
                         }
-                        let reply = Reply::Refused(refusal);
-                        fx.push(Effect::Reply {
-                            to,
-                            correlation: 0,
-                            reply,
-                        });
-                        self.ended.push(to);
+                        // Whoever would have got it, or while nobody can know, one of them.
+                        let mut all = served.consumers().map(|attached| attached.stream);
+                        let named = consumer.and_then(|consumer| served.stream(consumer));
+                        if let Some(to) = named.or_else(|| all.next()) {
+                            let reply = Reply::Refused(refusal);
+                            fx.push(Effect::Reply {
+                                to,
+                                correlation: 0,
+                                reply,
+                            });
+                            self.ended.push(to);
+                        }
                         break;
                     }
                 };
                 let messages = entry.header.messages;
                 self.counts.note(offset, messages);
-                let Some(delivery) = dispatcher.delivered(cursor, offset, messages) else {
+                let slot = served.slot_of(&entry);
+                let delivery = served.dispatcher.delivered(cursor, offset, messages, slot);
+                let Some(delivery) = delivery else {
+                    continue;
+                };
+                let Some(to) = served.delivered(delivery.consumer, delivery.messages) else {
                     continue;
                 };
                 let bytes = entry.bytes().len();
                 outlets.queue(to.connection, bytes);
+                if !outlets.open(to.connection) {
+                    served.pause(delivery.consumer);
+                }
                 self.counters.delivered(delivery.messages, bytes);
                 fx.push(Effect::Deliver {
                     to,
@@ -320,8 +327,8 @@ impl<D: Disk> Partition<D> {
 
     /// What a subscription waited for is in memory.
     pub(crate) fn warmed(&mut self, subscription: u64) {
-        if let Some(served) = self.consumers.by_subscription.get_mut(&subscription) {
-            served.warming = Warming::Done;
+        if let Some(served) = self.consumers.served(subscription) {
+            served.warmed();
         }
     }
 
@@ -329,13 +336,13 @@ impl<D: Disk> Partition<D> {
     pub(crate) fn seek(
         &mut self,
         clock: Clock,
-        subscription: u64,
+        seat: Seat,
         place: SeekTo,
         to: StreamKey,
         correlation: u64,
     ) -> Result<(), Refusal> {
-        self.consumers.of(subscription, to)?;
-        self.set_cursor(clock, subscription, place, to, correlation)
+        self.consumers.of(seat)?.pause(seat.consumer);
+        self.set_cursor(clock, seat.subscription, place, to, correlation)
     }
 
     /// Sets a subscription by its name.
@@ -384,7 +391,7 @@ impl<D: Disk> Partition<D> {
             reply: Reply::Done,
         };
         self.store_record(clock, record, Offset::ZERO, vec![answer]);
-        if let Some(served) = self.consumers.by_subscription.get_mut(&subscription) {
+        if let Some(served) = self.consumers.served(subscription) {
             served.dispatcher.seek();
         }
         Ok(())
@@ -409,7 +416,7 @@ impl<D: Disk> Partition<D> {
         correlation: u64,
     ) -> Result<(), Refusal> {
         let id = self.known(name)?;
-        if self.consumers.attached(id).is_some() {
+        if self.consumers.any_of(id).is_some() {
             let text = format!("subscription {name} has a consumer; stop it first");
             return Err(Refusal::new(Status::ConsumerBusy, text));
         }
@@ -441,11 +448,14 @@ impl<D: Disk> Partition<D> {
         let end = self.high_watermark();
         let describe = |subscription: &Subscription| {
             let served = self.consumers.by_subscription.get(&subscription.id());
-            let attached = served.and_then(|served| served.attached.as_ref());
             let cursor = subscription.cursor();
             let blocked = match served {
                 Some(served) => served.dispatcher.blocked(cursor, end),
                 None => Some(Blocked::NoConsumer),
+            };
+            let name_of = |consumer| {
+                let attached = served.and_then(|served| served.attached(consumer));
+                attached.map_or_else(String::new, |attached| attached.name.clone())
             };
             SubscriptionStats {
                 name: subscription.name().to_string(),
@@ -453,17 +463,40 @@ impl<D: Disk> Partition<D> {
                 mark: cursor.mark(),
                 backlog_entries: cursor.backlog(end),
                 acknowledged_ranges: cursor.ranges(),
-                consumers: attached
-                    .iter()
-                    .map(|a| ConsumerStats {
-                        name: a.name.clone(),
-                    })
-                    .collect(),
-                blocked: blocked.map(|blocked| blocked.to_string()),
+                consumers: served.map(consumers_of).unwrap_or_default(),
+                blocked: blocked.map(|blocked| blocked.explain(name_of).to_string()),
             }
         };
         self.state.subscriptions().map(describe).collect()
     }
+}
+
+/// The consumers as `topic describe` shows them.
+fn consumers_of(served: &Served) -> Vec<ConsumerStats> {
+    let stats = |attached: &Attached| {
+        let state = served.dispatcher.state(attached.consumer)?;
+        Some(ConsumerStats {
+            name: attached.name.clone(),
+            priority: attached.priority,
+            active: state.active,
+            permits: state.permits,
+            unacknowledged: state.unacknowledged,
+            delivered_messages: attached.delivered_messages,
+        })
+    };
+    served.consumers().filter_map(stats).collect()
+}
+
+/// What a consumer is told that its subscription does not take.
+fn refused_claim(name: &SubscriptionName, error: AttachError) -> Refusal {
+    let status = match error {
+        AttachError::Busy { .. } | AttachError::SlotsTaken { .. } | AttachError::SlotsMixed => {
+            Status::ConsumerBusy
+        }
+        AttachError::SlotsMalformed => Status::InvalidArgument,
+        AttachError::TooMany => Status::OverLimit,
+    };
+    Refusal::new(status, format!("subscription {name}: {error}"))
 }
 
 /// The type of a subscription, as the command line writes it.

@@ -107,6 +107,9 @@ pub enum Effect<D: Disk> {
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
+    /// The stream's consumer is the active one of a Failover subscription now, or is not. Answers
+    /// no request.
+    Active(bool),
     /// The stream is a producer.
     ProducerOpened {
         /// Its name.

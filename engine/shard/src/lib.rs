@@ -22,6 +22,7 @@ mod partition;
 mod produce;
 mod receipts;
 mod recovery;
+mod served;
 mod shard;
 mod sibling;
 mod snapshots;

@@ -9,6 +9,7 @@ use hulse_model::limits::{
 use hulse_model::{PartitionId, Status};
 
 use crate::command::{Clock, StreamKey};
+use crate::consume::Seat;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::held::Held;
 use crate::outlets::{OutletLimits, Outlets};
@@ -64,9 +65,7 @@ enum Role {
         /// The batch that was refused last and has not come again.
         refused: Option<RefusedBatch>,
     },
-    Consumer {
-        subscription: u64,
-    },
+    Consumer(Seat),
 }
 
 /// A batch that was refused. Those behind it on their way are refused too: were they stored, a
@@ -254,7 +253,7 @@ impl<D: Disk> Shard<D> {
         for stream in self.streams.values() {
             match stream.role {
                 Role::Producer { .. } => stats.producers += 1,
-                Role::Consumer { .. } => stats.consumers += 1,
+                Role::Consumer(_) => stats.consumers += 1,
             }
         }
         stats.output_bytes = self.outlets.total() as u64;

@@ -126,6 +126,16 @@ pub struct SubscriptionStats {
 pub struct ConsumerStats {
     /// Its name.
     pub name: String,
+    /// Its priority: 0 comes first.
+    pub priority: u8,
+    /// Whether entries go to it: of a Failover subscription, to one of them only.
+    pub active: bool,
+    /// How many more messages it may be sent.
+    pub permits: i64,
+    /// Messages that it was sent and that are not acknowledged; absent where they are not counted.
+    pub unacknowledged: Option<u64>,
+    /// Messages that it was sent since it was attached, redeliveries included.
+    pub delivered_messages: u64,
 }
 
 impl<D: Disk> Partition<D> {

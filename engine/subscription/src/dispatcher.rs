@@ -1,15 +1,23 @@
 //! Which entry goes to which consumer next.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use hulse_model::limits::CONSUMER_PERMITS_MAX;
+use hulse_model::limits::{
+    CONSUMER_PERMITS_MAX, CONSUMER_UNACKNOWLEDGED_MAX, ENTRY_MESSAGES_MAX, LOOK_AHEAD_MAX,
+    SUBSCRIPTION_CONSUMERS_MAX, SUBSCRIPTION_UNACKNOWLEDGED_MAX,
+};
 use hulse_model::{Offset, Position};
 
 use crate::acknowledgements::IndexRange;
 use crate::cursor::Cursor;
 use crate::exclusive::Exclusive;
+use crate::failover::Failover;
+use crate::key_shared::KeyShared;
+use crate::key_slots::{KeySlot, SlotRange};
 use crate::record::SubscriptionKind;
+use crate::shared::Shared;
 
 /// A consumer as the caller names it, unique within a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +27,29 @@ impl fmt::Display for ConsumerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// What a consumer states when it is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Claim<'a> {
+    /// Which consumers come first: 0 before 1 and so on. Of a Failover subscription the active one
+    /// is one of the lowest number; of a Shared one those of a higher number are given entries only
+    /// while none of a lower number can take any. The other kinds do not look at it.
+    pub priority: u8,
+    /// Its name, which orders the consumers of a Failover subscription, and says which keys of a
+    /// Key_Shared one it gets.
+    pub name: &'a str,
+    /// Of a Key_Shared subscription: the slots that it wants. With none it gets its share.
+    pub slots: &'a [SlotRange],
+}
+
+/// An entry to be read, and who is to get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// Who. None while nobody can know, since the entry's key says who.
+    pub consumer: Option<ConsumerId>,
+    /// Which.
+    pub offset: Offset,
 }
 
 /// An entry to be sent to a consumer.
@@ -43,6 +74,21 @@ pub enum AttachError {
         /// Who has it.
         by: ConsumerId,
     },
+    /// Another consumer has some of the slots that it wants.
+    #[error("consumer {by} has some of the key ranges")]
+    SlotsTaken {
+        /// Who has them.
+        by: ConsumerId,
+    },
+    /// Some consumers want slots of their own, and others their share of all.
+    #[error("its consumers either all state their key ranges, or none does")]
+    SlotsMixed,
+    /// A range ends before it begins, or meets another of the same consumer.
+    #[error("a key range ends before it begins, or meets another of the same consumer")]
+    SlotsMalformed,
+    /// There are as many consumers as there may be.
+    #[error("the subscription has {SUBSCRIPTION_CONSUMERS_MAX} consumers, and no more may be")]
+    TooMany,
 }
 
 /// Why permits were not added as asked.
@@ -64,22 +110,131 @@ pub enum PermitsError {
     },
 }
 
+/// The sum of a consumer's permits and those that it asks for, which is at most
+/// [`CONSUMER_PERMITS_MAX`].
+///
+/// # Errors
+/// When it would be more; the sum is cut all the same.
+pub(crate) fn add_permits(permits: &mut i64, messages: u32) -> Result<(), PermitsError> {
+    let outstanding = *permits;
+    let limit = i64::from(CONSUMER_PERMITS_MAX);
+    let wanted = outstanding + i64::from(messages);
+    *permits = wanted.min(limit);
+    if wanted > limit {
+        return Err(PermitsError::OverLimit {
+            outstanding,
+            asked: messages,
+        });
+    }
+    Ok(())
+}
+
+/// Stops the process when a consumer has permits that nobody gave, or too many.
+///
+/// # Panics
+/// When it has.
+pub(crate) fn check_permits(permits: i64) {
+    let lowest = -i64::from(ENTRY_MESSAGES_MAX);
+    assert!(permits > lowest, "permits were used that nobody gave");
+    assert!(
+        permits <= i64::from(CONSUMER_PERMITS_MAX),
+        "too many permits"
+    );
+}
+
+/// The messages of entry `offset` that a consumer is to skip, and how many it is to get: none for
+/// an entry of which everything is acknowledged.
+pub(crate) fn what_is_left(
+    cursor: &Cursor,
+    offset: Offset,
+    messages: u32,
+) -> Option<(Vec<IndexRange>, u32)> {
+    let acknowledged = cursor.acknowledged_in(offset, messages);
+    let skipped: u32 = acknowledged
+        .iter()
+        .map(|range| range.last - range.first + 1)
+        .sum();
+    let left = messages - skipped;
+    (left > 0).then_some((acknowledged, left))
+}
+
 /// Why nothing is delivered just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocked {
     /// No consumer is attached.
     NoConsumer,
-    /// The consumer has not asked for more messages.
+    /// The consumer has not asked for more messages. Of several that have not, the first.
     NoPermits {
         /// Which consumer.
         consumer: ConsumerId,
         /// The entry that is next.
         next: Offset,
     },
-    /// Everything was delivered; the consumer has not acknowledged all of it.
+    /// The consumer's connection takes nothing just now, or has not been told yet that the consumer
+    /// is attached. Of several, the first.
+    Paused {
+        /// Which consumer.
+        consumer: ConsumerId,
+        /// The entry that is next.
+        next: Offset,
+    },
+    /// The consumer holds as many unacknowledged messages as one consumer may. Of several, the
+    /// first.
+    ConsumerFull {
+        /// Which consumer.
+        consumer: ConsumerId,
+        /// How many it holds.
+        messages: u64,
+        /// The entry that is next.
+        next: Offset,
+    },
+    /// The consumers together hold as many unacknowledged messages as those of one subscription
+    /// may.
+    SubscriptionFull {
+        /// Who holds the first of them.
+        consumer: ConsumerId,
+        /// How many they hold.
+        messages: u64,
+        /// The entry that is next.
+        next: Offset,
+    },
+    /// Of a Key_Shared subscription: the next entry's slot has another owner than before, who gets it
+    /// when the former one has acknowledged what it has of the slot.
+    Draining {
+        /// The former owner.
+        consumer: ConsumerId,
+        /// The first entry of the slot that it has.
+        first: Offset,
+        /// The new owner.
+        to: ConsumerId,
+        /// The entry that is next.
+        next: Offset,
+    },
+    /// Of a Key_Shared subscription whose consumers state their ranges: none wants the next entry's
+    /// slot.
+    NoOwner {
+        /// The slot.
+        slot: u16,
+        /// The entry that is next.
+        next: Offset,
+    },
+    /// Another consumer is to become the active one, as soon as the present one has acknowledged
+    /// what it was given.
+    HandingOver {
+        /// Who is active.
+        from: ConsumerId,
+        /// The first message that it has not acknowledged.
+        first: Position,
+    },
+    /// Everything was delivered; a consumer has not acknowledged all of it.
     Unacknowledged {
         /// Which consumer.
         consumer: ConsumerId,
+        /// The first message that is not acknowledged.
+        first: Position,
+    },
+    /// Everything that can be read was delivered; what is not acknowledged cannot be read.
+    Unreadable {
         /// The first message that is not acknowledged.
         first: Position,
     },
@@ -90,26 +245,139 @@ pub enum Blocked {
     },
 }
 
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Blocked {
+    /// The consumer that it is about, if it is about one.
+    #[must_use]
+    pub const fn consumer(&self) -> Option<ConsumerId> {
         match self {
+            Self::NoPermits { consumer, .. }
+            | Self::Paused { consumer, .. }
+            | Self::ConsumerFull { consumer, .. }
+            | Self::SubscriptionFull { consumer, .. }
+            | Self::Unacknowledged { consumer, .. }
+            | Self::Draining { consumer, .. }
+            | Self::HandingOver { from: consumer, .. } => Some(*consumer),
+            Self::NoConsumer
+            | Self::NoOwner { .. }
+            | Self::Unreadable { .. }
+            | Self::CaughtUp { .. } => None,
+        }
+    }
+
+    /// The reason as a sentence, in which a consumer is called what `name` says.
+    #[must_use]
+    pub fn explain<'a, N: fmt::Display + 'a>(
+        &'a self,
+        name: impl Fn(ConsumerId) -> N + 'a,
+    ) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| match self {
             Self::NoConsumer => f.write_str("no consumer is attached"),
-            Self::NoPermits { consumer, next } => {
-                write!(
-                    f,
-                    "entry {next} is next, and consumer {consumer} has no permits left"
-                )
-            }
+            Self::NoPermits { consumer, next } => write!(
+                f,
+                "entry {next} is next, and consumer {} has no permits left",
+                name(*consumer)
+            ),
+            Self::Paused { consumer, next } => write!(
+                f,
+                "entry {next} is next, and the connection of consumer {} takes no more for now",
+                name(*consumer)
+            ),
+            Self::ConsumerFull {
+                consumer,
+                messages,
+                next,
+            } => write!(
+                f,
+                "entry {next} is next, and consumer {} holds {messages} unacknowledged messages; \
+                 it gets more when fewer than half as many as one consumer may hold are left",
+                name(*consumer)
+            ),
+            Self::SubscriptionFull {
+                consumer,
+                messages,
+                next,
+            } => write!(
+                f,
+                "entry {next} is next, and the consumers hold {messages} unacknowledged messages; \
+                 they get more when fewer than half as many as those of one subscription may hold \
+                 are left; consumer {} has the first",
+                name(*consumer)
+            ),
+            Self::Draining {
+                consumer,
+                first,
+                to,
+                next,
+            } => write!(
+                f,
+                "entry {next} is next, and its key goes to consumer {} when consumer {} has \
+                 acknowledged what it has of the key, from entry {first} on",
+                name(*to),
+                name(*consumer)
+            ),
+            Self::NoOwner { slot, next } => write!(
+                f,
+                "entry {next} is next, and no consumer wants its key, which is in slot {slot}"
+            ),
+            Self::HandingOver { from, first } => write!(
+                f,
+                "another consumer becomes the active one when {} has acknowledged {first}",
+                name(*from)
+            ),
             Self::Unacknowledged { consumer, first } => write!(
                 f,
-                "everything is delivered, and consumer {consumer} has not acknowledged {first}"
+                "everything is delivered, and consumer {} has not acknowledged {first}",
+                name(*consumer)
             ),
-            Self::CaughtUp { next } => {
-                write!(
-                    f,
-                    "everything is acknowledged; entry {next} is not there yet"
-                )
-            }
+            Self::Unreadable { first } => write!(
+                f,
+                "everything that can be read is delivered, and {first} cannot be"
+            ),
+            Self::CaughtUp { next } => write!(
+                f,
+                "everything is acknowledged; entry {next} is not there yet"
+            ),
+        })
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.explain(|consumer| consumer).fmt(f)
+    }
+}
+
+/// How one consumer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerState {
+    /// How many more messages it may be sent; below zero by less than one entry's messages.
+    pub permits: i64,
+    /// Messages that it was sent and that are not acknowledged, where they are counted: not of an
+    /// Exclusive or a Failover subscription.
+    pub unacknowledged: Option<u64>,
+    /// Whether entries go to it: of a Failover subscription, to one of them only.
+    pub active: bool,
+}
+
+/// How much a Shared or Key_Shared subscription may have out, or set aside, before no more is
+/// delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchLimits {
+    /// Unacknowledged messages with one consumer.
+    pub consumer: u64,
+    /// Unacknowledged messages with all consumers.
+    pub subscription: u64,
+    /// Entries of a Key_Shared subscription that were read, and wait for one consumer while others
+    /// are given what comes behind them.
+    pub look_ahead: usize,
+}
+
+impl Default for DispatchLimits {
+    fn default() -> Self {
+        Self {
+            consumer: CONSUMER_UNACKNOWLEDGED_MAX,
+            subscription: SUBSCRIPTION_UNACKNOWLEDGED_MAX,
+            look_ahead: LOOK_AHEAD_MAX,
         }
     }
 }
@@ -126,37 +394,67 @@ impl fmt::Display for Blocked {
 pub enum Dispatcher {
     /// One consumer.
     Exclusive(Exclusive),
+    /// One consumer at a time, and others that stand by.
+    Failover(Box<Failover>),
+    /// Entries in turn to all consumers.
+    Shared(Box<Shared>),
+    /// The entries of a key to one consumer at a time.
+    KeyShared(Box<KeyShared>),
+}
+
+/// The same call of whichever kind it is.
+macro_rules! of_kind {
+    ($dispatcher:expr, $it:ident => $call:expr) => {
+        match $dispatcher {
+            Dispatcher::Exclusive($it) => $call,
+            Dispatcher::Failover($it) => $call,
+            Dispatcher::Shared($it) => $call,
+            Dispatcher::KeyShared($it) => $call,
+        }
+    };
 }
 
 impl Dispatcher {
-    /// A dispatcher for a subscription of `kind`, without consumers. None for a kind that cannot
-    /// be served yet.
+    /// A dispatcher for a subscription of `kind`, without consumers, on the partition with this
+    /// number (0 for a topic without partitions). The limits hold for Shared and Key_Shared.
     #[must_use]
-    pub fn new(kind: SubscriptionKind) -> Option<Self> {
+    pub fn new(kind: SubscriptionKind, partition: u32, limits: DispatchLimits) -> Self {
         match kind {
-            SubscriptionKind::Exclusive => Some(Self::Exclusive(Exclusive::default())),
-            SubscriptionKind::Failover | SubscriptionKind::Shared | SubscriptionKind::KeyShared => {
-                None
-            }
+            SubscriptionKind::Exclusive => Self::Exclusive(Exclusive::default()),
+            SubscriptionKind::Failover => Self::Failover(Box::new(Failover::new(partition))),
+            SubscriptionKind::Shared => Self::Shared(Box::new(Shared::new(limits))),
+            SubscriptionKind::KeyShared => Self::KeyShared(Box::new(KeyShared::new(limits))),
         }
     }
 
-    /// Adds a consumer, without permits.
+    /// Whether [`Self::delivered`] wants to know an entry's key.
+    #[must_use]
+    pub const fn wants_keys(&self) -> bool {
+        matches!(self, Self::KeyShared(_))
+    }
+
+    /// Adds a consumer, without permits. Its id was never used in this dispatcher.
     ///
     /// # Errors
-    /// When the subscription's kind or its present consumer excludes this one.
-    pub fn attach(&mut self, consumer: ConsumerId) -> Result<(), AttachError> {
+    /// When the subscription's kind or its present consumers exclude this one.
+    pub fn attach(
+        &mut self,
+        consumer: ConsumerId,
+        claim: Claim<'_>,
+        cursor: &Cursor,
+    ) -> Result<(), AttachError> {
         match self {
             Self::Exclusive(exclusive) => exclusive.attach(consumer),
+            Self::Failover(failover) => failover.attach(consumer, claim, cursor),
+            Self::Shared(shared) => shared.attach(consumer, claim.priority),
+            Self::KeyShared(shared) => shared.attach(consumer, claim),
         }
     }
 
     /// Removes a consumer: what it was given and has not acknowledged is delivered again. Returns
     /// whether it was there.
     pub fn detach(&mut self, consumer: ConsumerId, cursor: &Cursor) -> bool {
-        match self {
-            Self::Exclusive(exclusive) => exclusive.detach(consumer, cursor),
-        }
+        of_kind!(self, it => it.detach(consumer, cursor))
     }
 
     /// Lets a consumer be sent `messages` messages more.
@@ -165,62 +463,116 @@ impl Dispatcher {
     /// When the consumer is not attached, or would have more than [`CONSUMER_PERMITS_MAX`]; then
     /// it has just as many.
     pub fn permits(&mut self, consumer: ConsumerId, messages: u32) -> Result<(), PermitsError> {
-        match self {
-            Self::Exclusive(exclusive) => exclusive.permits(consumer, messages),
-        }
+        of_kind!(self, it => it.permits(consumer, messages))
     }
 
-    /// The entry to be read next, below the high watermark `end`, if a consumer can take it. The
-    /// caller reads it and calls [`Self::delivered`], or [`Self::skip`] when it cannot be read.
+    /// Gives a consumer nothing, or lets it be given something again: its connection takes no more
+    /// for now.
+    pub fn pause(&mut self, consumer: ConsumerId, paused: bool) {
+        of_kind!(self, it => it.pause(consumer, paused));
+    }
+
+    /// The entry to be read next, below the high watermark `end`, if a consumer can take it, and
+    /// which consumer. The caller reads it and calls [`Self::delivered`], or [`Self::skip`] when it
+    /// cannot be read, or [`Self::pause`] when the consumer cannot take it after all.
     #[must_use]
-    pub fn next(&self, cursor: &Cursor, end: Offset) -> Option<Offset> {
-        match self {
-            Self::Exclusive(exclusive) => exclusive.next(cursor, end),
-        }
+    pub fn next(&mut self, cursor: &Cursor, end: Offset) -> Option<Next> {
+        of_kind!(self, it => it.next(cursor, end))
     }
 
-    /// Hands out entry `offset`, which [`Self::next`] named and which has `messages` messages.
-    /// None when it is not to be sent: every message of it is acknowledged, or something happened
-    /// since it was named. In either case [`Self::next`] says how to go on.
+    /// Hands out entry `offset`, which [`Self::next`] named and which has `messages` messages. Its
+    /// slot is the one of its first message's key, and looked at only where [`Self::wants_keys`]
+    /// says so. None when it is not to be sent: every message of it is acknowledged, whoever gets its
+    /// key takes nothing now, or something happened since it was named. In each case [`Self::next`]
+    /// says how to go on.
+    ///
+    /// # Panics
+    /// When the entry has no messages or more than any entry may have.
     pub fn delivered(
         &mut self,
         cursor: &Cursor,
         offset: Offset,
         messages: u32,
+        slot: KeySlot,
     ) -> Option<Delivery> {
+        assert!(
+            (1..=ENTRY_MESSAGES_MAX).contains(&messages),
+            "an entry of {messages} messages"
+        );
         match self {
             Self::Exclusive(exclusive) => exclusive.delivered(cursor, offset, messages),
+            Self::Failover(failover) => failover.delivered(cursor, offset, messages),
+            Self::Shared(shared) => shared.delivered(cursor, offset, messages),
+            Self::KeyShared(shared) => shared.delivered(cursor, offset, messages, slot),
+        }
+    }
+
+    /// Messages of entry `offset` were acknowledged, by whichever consumer: the cursor has them.
+    pub fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
+        match self {
+            // They look at the cursor alone.
+            Self::Exclusive(_) | Self::Failover(_) => {}
+            Self::Shared(shared) => shared.acknowledged(cursor, offset),
+            Self::KeyShared(shared) => shared.acknowledged(cursor, offset),
+        }
+    }
+
+    /// A consumer wants entries delivered again that it was given: these, or with an empty list all
+    /// that are not acknowledged. What it was not given, or is acknowledged, is passed over.
+    ///
+    /// Where entries go to one consumer in order, all that are not acknowledged are delivered again,
+    /// from the mark on.
+    pub fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
+        match self {
+            Self::Exclusive(exclusive) => exclusive.redeliver(consumer, cursor),
+            Self::Failover(failover) => failover.redeliver(consumer, cursor),
+            Self::Shared(shared) => shared.redeliver(consumer, cursor, entries),
+            Self::KeyShared(shared) => shared.redeliver(consumer, cursor, entries),
         }
     }
 
     /// Goes on behind entries that cannot be read, up to, not including, `end`: they are damaged,
     /// or the log does not hold them any more. They stay unacknowledged.
     pub fn skip(&mut self, end: Offset) {
-        match self {
-            Self::Exclusive(exclusive) => exclusive.skip(end),
-        }
+        of_kind!(self, it => it.skip(end));
     }
 
     /// The cursor has been set to another position: reading goes on there.
     pub fn seek(&mut self) {
+        of_kind!(self, it => it.seek());
+    }
+
+    /// Lets time pass. Returns whether something changed: then [`Self::next`] is to be asked.
+    pub fn tick(&mut self, cursor: &Cursor, now_ms: u64) -> bool {
         match self {
-            Self::Exclusive(exclusive) => exclusive.seek(),
+            Self::Failover(failover) => failover.tick(cursor, now_ms),
+            Self::Exclusive(_) | Self::Shared(_) | Self::KeyShared(_) => false,
         }
     }
 
-    /// The consumers that are attached.
-    pub fn consumers(&self) -> impl Iterator<Item = ConsumerId> {
+    /// Who is to be told that it is the active consumer of a Failover subscription now, or is no
+    /// longer: everyone who has not been told what is true. Called with `true` for those who can be
+    /// told now; the others are named again.
+    pub fn announce(
+        &mut self,
+        can_be_told: impl Fn(ConsumerId) -> bool,
+    ) -> Vec<(ConsumerId, bool)> {
         match self {
-            Self::Exclusive(exclusive) => exclusive.consumer().into_iter(),
+            Self::Failover(failover) => failover.announce(can_be_told),
+            Self::Exclusive(_) | Self::Shared(_) | Self::KeyShared(_) => Vec::new(),
         }
+    }
+
+    /// How a consumer stands, if it is attached.
+    #[must_use]
+    pub fn state(&self, consumer: ConsumerId) -> Option<ConsumerState> {
+        of_kind!(self, it => it.state(consumer))
     }
 
     /// Why nothing is delivered below the high watermark `end`; none when something can be.
     #[must_use]
     pub fn blocked(&self, cursor: &Cursor, end: Offset) -> Option<Blocked> {
-        match self {
-            Self::Exclusive(exclusive) => exclusive.blocked(cursor, end),
-        }
+        of_kind!(self, it => it.blocked(cursor, end))
     }
 
     /// Stops the process when the dispatcher is not in order.
@@ -228,8 +580,6 @@ impl Dispatcher {
     /// # Panics
     /// When something that is never false is false.
     pub fn check_invariants(&self) {
-        match self {
-            Self::Exclusive(exclusive) => exclusive.check_invariants(),
-        }
+        of_kind!(self, it => it.check_invariants());
     }
 }

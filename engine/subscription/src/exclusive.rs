@@ -1,10 +1,12 @@
 //! The dispatcher of an Exclusive subscription: one consumer, entries in order.
 
 use hulse_model::Offset;
-use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX};
 
 use crate::cursor::Cursor;
-use crate::dispatcher::{AttachError, Blocked, ConsumerId, Delivery, PermitsError};
+use crate::dispatcher::{
+    AttachError, Blocked, ConsumerId, ConsumerState, Delivery, Next, PermitsError, add_permits,
+    check_permits, what_is_left,
+};
 use crate::redeliveries::Redeliveries;
 
 /// One consumer at most, which is sent the entries from the mark upwards, as far as its permits
@@ -23,14 +25,21 @@ struct Attached {
     /// Messages that may be sent. An entry is sent whole, so it falls below zero by less than one
     /// entry's messages.
     permits: i64,
+    paused: bool,
 }
 
 impl Exclusive {
-    /// See [`crate::Dispatcher::attach`].
-    ///
-    /// # Errors
-    /// When a consumer is attached, this one or another.
-    pub fn attach(&mut self, consumer: ConsumerId) -> Result<(), AttachError> {
+    pub(crate) fn attach(&mut self, consumer: ConsumerId) -> Result<(), AttachError> {
+        self.take_over(consumer, 0, false)
+    }
+
+    /// Adds a consumer that brings permits with it.
+    pub(crate) fn take_over(
+        &mut self,
+        consumer: ConsumerId,
+        permits: i64,
+        paused: bool,
+    ) -> Result<(), AttachError> {
         if let Some(attached) = &self.attached {
             return Err(AttachError::Busy {
                 by: attached.consumer,
@@ -38,84 +47,70 @@ impl Exclusive {
         }
         self.attached = Some(Attached {
             consumer,
-            permits: 0,
+            permits,
+            paused,
         });
         Ok(())
     }
 
-    /// See [`crate::Dispatcher::detach`].
-    pub fn detach(&mut self, consumer: ConsumerId, cursor: &Cursor) -> bool {
+    pub(crate) fn detach(&mut self, consumer: ConsumerId, cursor: &Cursor) -> bool {
         if self.consumer() != Some(consumer) {
             return false;
         }
         self.attached = None;
+        self.rewind(cursor);
+        true
+    }
+
+    /// What was delivered and is not acknowledged has been delivered in vain.
+    fn rewind(&mut self, cursor: &Cursor) {
         let mark = cursor.mark().offset;
         self.redeliveries.forget_below(mark);
         if self.read > mark {
             self.redeliveries.session_ended(self.read);
         }
         self.read = Offset::ZERO;
-        true
     }
 
-    /// See [`crate::Dispatcher::permits`].
-    ///
-    /// # Errors
-    /// When the consumer is not attached, or would have too many.
-    pub fn permits(&mut self, consumer: ConsumerId, messages: u32) -> Result<(), PermitsError> {
+    pub(crate) fn permits(
+        &mut self,
+        consumer: ConsumerId,
+        messages: u32,
+    ) -> Result<(), PermitsError> {
         let Some(attached) = self.attached.as_mut().filter(|it| it.consumer == consumer) else {
             return Err(PermitsError::NotAttached { consumer });
         };
-        let outstanding = attached.permits;
-        let limit = i64::from(CONSUMER_PERMITS_MAX);
-        attached.permits = (outstanding + i64::from(messages)).min(limit);
-        if outstanding + i64::from(messages) > limit {
-            return Err(PermitsError::OverLimit {
-                outstanding,
-                asked: messages,
-            });
+        add_permits(&mut attached.permits, messages)
+    }
+
+    pub(crate) fn pause(&mut self, consumer: ConsumerId, paused: bool) {
+        if let Some(attached) = self.attached.as_mut().filter(|it| it.consumer == consumer) {
+            attached.paused = paused;
         }
-        Ok(())
     }
 
-    /// See [`crate::Dispatcher::next`].
-    #[must_use]
-    pub fn next(&self, cursor: &Cursor, end: Offset) -> Option<Offset> {
-        self.attached.filter(|attached| attached.permits > 0)?;
-        Some(cursor.next_unacknowledged(self.read)).filter(|offset| *offset < end)
+    pub(crate) fn next(&self, cursor: &Cursor, end: Offset) -> Option<Next> {
+        let attached = self.attached.filter(|it| it.permits > 0 && !it.paused)?;
+        let offset = cursor.next_unacknowledged(self.read);
+        (offset < end).then_some(Next {
+            consumer: Some(attached.consumer),
+            offset,
+        })
     }
 
-    /// See [`crate::Dispatcher::delivered`].
-    ///
-    /// # Panics
-    /// When the entry has no messages or more than any entry may have.
-    pub fn delivered(
+    pub(crate) fn delivered(
         &mut self,
         cursor: &Cursor,
         offset: Offset,
         messages: u32,
     ) -> Option<Delivery> {
-        assert!(
-            (1..=ENTRY_MESSAGES_MAX).contains(&messages),
-            "an entry of {messages} messages"
-        );
-        let attached = self
-            .attached
-            .as_mut()
-            .filter(|attached| attached.permits > 0)?;
+        let ready = |it: &&mut Attached| it.permits > 0 && !it.paused;
+        let attached = self.attached.as_mut().filter(ready)?;
         if cursor.next_unacknowledged(self.read) != offset {
             return None;
         }
         self.read = offset.next();
-        let acknowledged = cursor.acknowledged_in(offset, messages);
-        let skipped: u32 = acknowledged
-            .iter()
-            .map(|range| range.last - range.first + 1)
-            .sum();
-        let messages = messages - skipped;
-        if messages == 0 {
-            return None;
-        }
+        let (acknowledged, messages) = what_is_left(cursor, offset, messages)?;
         attached.permits -= i64::from(messages);
         let redelivery_count = self.redeliveries.count(offset);
         Some(Delivery {
@@ -126,15 +121,19 @@ impl Exclusive {
         })
     }
 
-    /// See [`crate::Dispatcher::skip`].
-    pub fn skip(&mut self, end: Offset) {
+    pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor) {
+        if self.consumer() == Some(consumer) {
+            self.rewind(cursor);
+        }
+    }
+
+    pub(crate) fn skip(&mut self, end: Offset) {
         if self.attached.is_some() {
             self.read = self.read.max(end);
         }
     }
 
-    /// See [`crate::Dispatcher::seek`].
-    pub fn seek(&mut self) {
+    pub(crate) fn seek(&mut self) {
         self.read = Offset::ZERO;
         self.redeliveries.clear();
     }
@@ -145,46 +144,46 @@ impl Exclusive {
         self.attached.map(|attached| attached.consumer)
     }
 
-    /// See [`crate::Dispatcher::blocked`].
-    #[must_use]
-    pub fn blocked(&self, cursor: &Cursor, end: Offset) -> Option<Blocked> {
+    /// Whether everything that the consumer was given is acknowledged.
+    pub(crate) fn is_idle(&self, cursor: &Cursor) -> bool {
+        cursor.next_unacknowledged(Offset::ZERO) >= self.read
+    }
+
+    pub(crate) fn state(&self, consumer: ConsumerId) -> Option<ConsumerState> {
+        let attached = self.attached.filter(|it| it.consumer == consumer)?;
+        Some(ConsumerState {
+            permits: attached.permits,
+            unacknowledged: None,
+            active: true,
+        })
+    }
+
+    pub(crate) fn blocked(&self, cursor: &Cursor, end: Offset) -> Option<Blocked> {
         let Some(attached) = self.attached else {
             return Some(Blocked::NoConsumer);
         };
         let next = cursor.next_unacknowledged(self.read);
         let mark = cursor.mark();
+        let consumer = attached.consumer;
         if mark.offset >= end {
             Some(Blocked::CaughtUp { next: mark.offset })
         } else if next >= end {
             Some(Blocked::Unacknowledged {
-                consumer: attached.consumer,
+                consumer,
                 first: mark,
             })
         } else if attached.permits <= 0 {
-            Some(Blocked::NoPermits {
-                consumer: attached.consumer,
-                next,
-            })
+            Some(Blocked::NoPermits { consumer, next })
+        } else if attached.paused {
+            Some(Blocked::Paused { consumer, next })
         } else {
             None
         }
     }
 
-    /// See [`crate::Dispatcher::check_invariants`].
-    ///
-    /// # Panics
-    /// When something that is never false is false.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         if let Some(attached) = self.attached {
-            let lowest = -i64::from(ENTRY_MESSAGES_MAX);
-            assert!(
-                attached.permits > lowest,
-                "permits were used that nobody gave"
-            );
-            assert!(
-                attached.permits <= i64::from(CONSUMER_PERMITS_MAX),
-                "too many permits"
-            );
+            check_permits(attached.permits);
         } else {
             assert_eq!(
                 self.read,
@@ -198,6 +197,8 @@ impl Exclusive {
 
 #[cfg(test)]
 mod tests {
+    use hulse_model::limits::CONSUMER_PERMITS_MAX;
+
     use super::*;
 
     const CONSUMER: ConsumerId = ConsumerId(1);
@@ -208,8 +209,8 @@ mod tests {
         exclusive.attach(CONSUMER).unwrap();
         exclusive.permits(CONSUMER, 1_000).unwrap();
         let mut first_count = None;
-        while let Some(offset) = exclusive.next(cursor, Offset(read)) {
-            let delivery = exclusive.delivered(cursor, offset, 1).unwrap();
+        while let Some(next) = exclusive.next(cursor, Offset(read)) {
+            let delivery = exclusive.delivered(cursor, next.offset, 1).unwrap();
             first_count.get_or_insert(delivery.redelivery_count);
         }
         assert!(exclusive.detach(CONSUMER, cursor));

@@ -30,23 +30,36 @@ mod bytes;
 pub mod cursor;
 pub mod dispatcher;
 pub mod exclusive;
+pub mod failover;
 mod index_ranges;
+pub mod key_shared;
+pub mod key_slots;
+mod load;
 mod offset_ranges;
 pub mod producers;
 pub mod record;
 pub mod recovery;
 mod redeliveries;
+pub mod shared;
 pub mod snapshot;
 pub mod state;
+mod turns;
 
 pub use acknowledgements::{Acknowledgements, IndexRange, OffsetRange, PartialEntry};
 pub use cursor::Cursor;
-pub use dispatcher::{AttachError, Blocked, ConsumerId, Delivery, Dispatcher, PermitsError};
+pub use dispatcher::{
+    AttachError, Blocked, Claim, ConsumerId, ConsumerState, Delivery, DispatchLimits, Dispatcher,
+    Next, PermitsError,
+};
 pub use exclusive::Exclusive;
+pub use failover::{Failover, HAND_OVER_MS};
+pub use key_shared::KeyShared;
+pub use key_slots::{KeySlot, SLOTS, SlotRange};
 pub use producers::{
     Check, LastStored, OpenProducer, OpenProducerError, Original, Producer, ProducerTable,
 };
 pub use record::{RecordError, SiblingRecord, SnapshotPart, SubscriptionKind};
 pub use recovery::{Recovery, RecoveryError};
+pub use shared::Shared;
 pub use snapshot::{SinceSnapshot, snapshot_due};
 pub use state::{CreateSubscriptionError, PartitionState, Subscription};

@@ -134,6 +134,12 @@ impl Core {
         self.with_shard(|shard, fx| shard.end_round(clock, fx));
     }
 
+    /// A connection's client is gone. What its consumers had goes to the others at once.
+    pub(crate) fn disconnected(self: &Rc<Self>, connection: u64) {
+        self.shard.borrow_mut().disconnected(connection);
+        self.end_round();
+    }
+
     fn carry_out(self: &Rc<Self>, effects: &mut Vec<Effect<OsDisk>>) {
         let mut touched: Option<Rc<Connection>> = None;
         for effect in effects.drain(..) {

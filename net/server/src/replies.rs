@@ -3,7 +3,8 @@
 use hulse_log::Disk;
 use hulse_shard::{Refusal, Reply, StreamKey};
 use hulse_wire::{
-    AdminDone, LastStored, Located, PartitionPlace, ProducerOpened, Reply as Frame, Subscribed,
+    Active, AdminDone, LastStored, Located, PartitionPlace, ProducerOpened, Reply as Frame,
+    Subscribed,
 };
 
 use crate::messages::Told;
@@ -38,6 +39,7 @@ pub(crate) fn queue<D: Disk>(
             high_watermark: *high_watermark,
             created: *created,
         }),
+        Reply::Active(active) => Frame::Active(Active { active: *active }),
         Reply::Acked => Frame::Acked,
         Reply::Done => Frame::Done,
         Reply::Closed => Frame::Closed,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use hulse_model::limits::{CONNECTION_INFLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
-use hulse_model::{PartitionId, ProducerName, Status, TopicName};
+use hulse_model::{Offset, PartitionId, ProducerName, Status, TopicName};
 use hulse_shard::{AckedMessages, Command, Handled, Refusal, SeekTo, StartFrom, StreamKey};
 use hulse_subscription::SubscriptionKind;
 use hulse_wire::{
@@ -103,8 +103,11 @@ impl Session {
                 self.handle(to, correlation, Command::Permits(permits.messages))
             }
             Request::Ack(ack) => self.acknowledge(to, correlation, &ack),
-            // Nothing is delivered again to a consumer that stays.
-            Request::Redeliver(_) => Outcome::Taken,
+            Request::Redeliver(redeliver) => {
+                let entries: Vec<Offset> = redeliver.entries.iter().collect();
+                let entries = &entries[..];
+                self.handle(to, correlation, Command::Redeliver { entries })
+            }
             Request::Seek(seek) => self.seek(to, correlation, seek),
         }
     }
@@ -211,6 +214,7 @@ impl Session {
                 hulse_wire::StartFrom::Latest => StartFrom::Latest,
             },
             consumer,
+            priority: subscribe.priority,
             permits: subscribe.permits,
         };
         self.handle_on(partition, to, correlation, command)

@@ -67,7 +67,7 @@ async fn read(core: Rc<Core>, connection: Rc<Connection>, mut stream: ReadHalf) 
         yield_if_needed().await;
     }
     // What the client held is free for others at once, before the last answers have left.
-    core.shard.borrow_mut().disconnected(connection.id);
+    core.disconnected(connection.id);
     connection.end(core.clocks.monotonic_ms());
 }
 
@@ -171,7 +171,7 @@ async fn write(core: Rc<Core>, connection: Rc<Connection>, mut stream: WriteHalf
     }
     connection.end(core.clocks.monotonic_ms());
     let _ = stream.shutdown(Shutdown::Both);
-    core.shard.borrow_mut().disconnected(connection.id);
+    core.disconnected(connection.id);
     if core
         .connections
         .borrow_mut()
@@ -246,7 +246,7 @@ pub(crate) fn look_after_connections(core: &Rc<Core>, handshake_timeout_ms: u64)
             .outbox
             .borrow_mut()
             .refuse(to, 0, &Refusal::new(status, text));
-        core.shard.borrow_mut().disconnected(connection.id);
+        core.disconnected(connection.id);
         connection.end(now);
     }
 }

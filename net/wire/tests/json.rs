@@ -24,6 +24,11 @@ fn subscription() -> SubscriptionDescription {
         acknowledged_ranges: 1,
         consumers: vec![ConsumerDescription {
             name: "worker".into(),
+            priority: 1,
+            active: true,
+            permits: -2,
+            unacknowledged: Some(7),
+            delivered_messages: 9,
         }],
         partition_factor: 1.0,
         blocked: Some("no consumer is attached".into()),

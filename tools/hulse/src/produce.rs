@@ -59,7 +59,8 @@ pub(crate) struct ProduceArgs {
     /// Name of the producer, by which retries are recognised; one command at a time has it
     #[arg(long, value_name = "NAME")]
     producer: Option<String>,
-    /// What stands before the first C of a line is the message's key; a line without C has none
+    /// What stands before the first C of a line is the message's key; a line without C has none.
+    /// Lines of different keys go in batches of their own
     #[arg(long, value_name = "C")]
     key_separator: Option<char>,
 }
@@ -143,6 +144,8 @@ async fn open(args: &ProduceArgs, settings: &ClientSettings) -> Result<Producer,
     if let Some(name) = &args.producer {
         builder = builder.name(name);
     }
+    // Whoever sets keys may have consumers that are given them by key.
+    let builder = builder.batch_by_key(args.key_separator.is_some());
     Ok(builder.build().await?)
 }
 

@@ -4,7 +4,7 @@ mod place;
 
 use clap::{Args, Subcommand};
 use hulse_client::Client;
-use hulse_client::json::{SubscriptionDescription, SubscriptionList};
+use hulse_client::json::{ConsumerDescription, SubscriptionDescription, SubscriptionList};
 use serde::Serialize;
 
 use crate::cli::CommonFlags;
@@ -134,6 +134,16 @@ fn told(done: &Done<'_>) -> String {
     format!("{} {} of {}\n", done.done, done.subscription, done.topic)
 }
 
+/// A consumer's name, and what tells it from the others of its subscription.
+fn consumer_text(of: &SubscriptionDescription, consumer: &ConsumerDescription) -> String {
+    let name = &consumer.name;
+    match consumer.unacknowledged {
+        Some(messages) => format!("{name} ({messages} unacknowledged)"),
+        None if of.kind == "failover" && consumer.active => format!("{name} (active)"),
+        None => name.clone(),
+    }
+}
+
 /// A table of subscriptions; a sentence when there are none.
 pub(crate) fn text<'a>(
     subscriptions: impl IntoIterator<Item = &'a SubscriptionDescription>,
@@ -152,7 +162,11 @@ pub(crate) fn text<'a>(
     let mut blocked = String::new();
     for one in subscriptions {
         any = true;
-        let consumers: Vec<&str> = one.consumers.iter().map(|one| one.name.as_str()).collect();
+        let consumers: Vec<String> = one
+            .consumers
+            .iter()
+            .map(|consumer| consumer_text(one, consumer))
+            .collect();
         rows.add_row([
             one.name.clone(),
             one.partition.to_string(),

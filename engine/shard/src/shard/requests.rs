@@ -69,6 +69,7 @@ impl<D: Disk> Shard<D> {
                 kind,
                 start,
                 consumer,
+                priority,
                 permits,
             } if opens => {
                 let wanted = Subscribing {
@@ -76,10 +77,11 @@ impl<D: Disk> Shard<D> {
                     kind,
                     start,
                     consumer,
+                    priority,
                     permits,
                 };
-                let subscription = partition.subscribe(clock, wanted, to, correlation)?;
-                Some(Role::Consumer { subscription })
+                let seat = partition.subscribe(clock, wanted, to, correlation)?;
+                Some(Role::Consumer(seat))
             }
             Command::SeekSubscription {
                 subscription,
@@ -196,18 +198,23 @@ impl<D: Disk> Shard<D> {
                 self.count_unsynced(id);
                 return handled;
             }
-            (Command::Permits(more), Role::Consumer { subscription }) => {
-                partition.add_permits(subscription, to, more)?;
-                self.dispatch(id, Some(subscription), fx);
+            (Command::Permits(more), Role::Consumer(seat)) => {
+                partition.add_permits(seat, more)?;
+                self.dispatch(id, Some(seat.subscription), fx);
+            }
+            (Command::Redeliver { entries }, Role::Consumer(seat)) => {
+                partition.redeliver(seat, entries)?;
+                self.dispatch(id, Some(seat.subscription), fx);
             }
             (
                 Command::AckCumulative {
                     up_to,
                     receipt: wanted,
                 },
-                Role::Consumer { subscription },
+                Role::Consumer(seat),
             ) => {
                 let receipt = receipt.filter(|_| wanted);
+                let subscription = seat.subscription;
                 partition.acknowledge_cumulative(clock, subscription, up_to, to, receipt)?;
                 self.touch(id);
             }
@@ -216,14 +223,15 @@ impl<D: Disk> Shard<D> {
                     messages,
                     receipt: wanted,
                 },
-                Role::Consumer { subscription },
+                Role::Consumer(seat),
             ) => {
                 let receipt = receipt.filter(|_| wanted);
+                let subscription = seat.subscription;
                 partition.acknowledge_individual(clock, subscription, messages, to, receipt)?;
                 self.touch(id);
             }
-            (Command::Seek(place), Role::Consumer { subscription }) => {
-                partition.seek(clock, subscription, place, to, correlation)?;
+            (Command::Seek(place), Role::Consumer(seat)) => {
+                partition.seek(clock, seat, place, to, correlation)?;
                 self.touch(id);
             }
             (Command::Close, _) => {
@@ -281,7 +289,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The connection is gone: its producers and consumers leave, and what its consumers held goes
-    /// to whoever comes next.
+    /// to the others when the round ends, or to whoever comes next.
     pub fn disconnected(&mut self, connection: u64) {
         let all = StreamKey {
             connection,
@@ -332,7 +340,11 @@ impl<D: Disk> Shard<D> {
                     let producers = partition.state.producers_mut();
                     producers.closed(opened.id, opened.epoch);
                 }
-                Role::Consumer { subscription } => partition.detach(subscription, key),
+                Role::Consumer(seat) => {
+                    partition.detach(seat);
+                    // What it had goes to the others at the end of the round.
+                    self.touch(stream.partition);
+                }
             }
         }
         Some(stream)

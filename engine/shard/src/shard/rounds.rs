@@ -176,7 +176,8 @@ impl<D: Disk> Shard<D> {
         for (id, partition) in &mut self.partitions {
             let unopened = partition.unopened.take();
             self.unopened = self.unopened.take().or(unopened);
-            if partition.tick(clock, fx) {
+            // Both, whatever the first says.
+            if partition.tick(clock, fx) | partition.tick_consumers(clock) {
                 rounds.push(*id);
             }
             for (kind, due) in LogKind::ALL

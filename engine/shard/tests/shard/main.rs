@@ -22,6 +22,7 @@ mod producers;
 mod random;
 mod requests;
 mod rim;
+mod sharing;
 mod snapshots;
 mod streams;
 mod warming;

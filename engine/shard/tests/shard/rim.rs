@@ -132,11 +132,22 @@ pub(crate) fn whole(offset: u64) -> AckedMessages {
 
 /// A subscription to the entries from the oldest on.
 pub(crate) fn subscribe(name: &str, permits: u32) -> Command<'static> {
+    subscribe_as(SubscriptionKind::Exclusive, name, "tests", permits)
+}
+
+/// The same of another kind, for a consumer with a name.
+pub(crate) fn subscribe_as(
+    kind: SubscriptionKind,
+    name: &str,
+    consumer: &str,
+    permits: u32,
+) -> Command<'static> {
     Command::Subscribe {
         subscription: name.parse().unwrap(),
-        kind: SubscriptionKind::Exclusive,
+        kind,
         start: StartFrom::Earliest,
-        consumer: "tests".to_owned(),
+        consumer: consumer.to_owned(),
+        priority: 0,
         permits,
     }
 }
@@ -518,7 +529,12 @@ impl Rim {
 
     /// Attaches a consumer, settled, without looking at what it is delivered.
     pub(crate) fn attached(&mut self, to: StreamKey, name: &str, permits: u32) -> StreamKey {
-        let id = self.ask_on(to, subscribe(name, permits));
+        self.attached_by(to, subscribe(name, permits))
+    }
+
+    /// The same by a request of the test's own.
+    pub(crate) fn attached_by(&mut self, to: StreamKey, subscribe: Command<'_>) -> StreamKey {
+        let id = self.ask_on(to, subscribe);
         self.settle();
         let found = self.told.iter().position(|(at, told)| {
             *at == to && matches!(told, Told::Reply(it, Reply::Subscribed { .. }) if *it == id)

@@ -332,6 +332,7 @@ fn a_damaged_snapshot_is_not_relied_on() {
             kind: hulse_subscription::SubscriptionKind::Exclusive,
             start: hulse_shard::StartFrom::Latest,
             consumer: String::new(),
+            priority: 0,
             permits: 0,
         };
         rim.ask_on(key(7, 1), command);

@@ -3,10 +3,10 @@
 
 use hulse_model::limits::CONSUMER_PERMITS_MAX;
 use hulse_model::{Offset, Position, Status};
-use hulse_shard::{AckLevel, AckedMessages, Command, Handled, Reply, SeekTo, StartFrom};
+use hulse_shard::{AckLevel, AckedMessages, Command, Handled, Reply, SeekTo};
 use hulse_subscription::SubscriptionKind;
 
-use crate::rim::{PARTITION, Rim, Told, key, producer, subscribe, whole};
+use crate::rim::{PARTITION, Rim, Told, key, producer, subscribe, subscribe_as, whole};
 
 #[test]
 fn too_many_permits_refuse_the_consumer_and_leave_the_subscription_free() {
@@ -280,16 +280,11 @@ fn a_second_consumer_is_refused_and_takes_over_when_the_first_goes() {
         })
         .collect();
     assert_eq!(counts, [(1, 1), (2, 0)]);
+    // A subscription keeps its type.
     let kind = SubscriptionKind::Shared;
-    let shared = Command::Subscribe {
-        subscription: "t".parse().unwrap(),
-        kind,
-        start: StartFrom::Latest,
-        consumer: String::new(),
-        permits: 1,
-    };
+    let shared = subscribe_as(kind, "s", "another", 1);
     rim.ask_on(key(4, 1), shared);
-    assert_eq!(rim.status(key(4, 1)).1, Status::NotAvailableYet);
+    assert_eq!(rim.status(key(4, 1)).1, Status::ConsumerBusy);
 }
 
 #[test]

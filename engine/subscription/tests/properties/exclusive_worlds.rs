@@ -3,12 +3,13 @@
 //! A world is three entries, two consumers and everything that they, the producer and an operator
 //! may do, in any order. Beside the dispatcher a plain account is kept of who was given what.
 
-use std::collections::{BTreeSet, VecDeque};
-
 use hulse_model::{Offset, Position};
 use hulse_subscription::{
-    AttachError, Blocked, ConsumerId, Cursor, Dispatcher, PermitsError, SubscriptionKind,
+    AttachError, Blocked, Claim, ConsumerId, Cursor, DispatchLimits, Dispatcher, KeySlot, Next,
+    PermitsError, SubscriptionKind,
 };
+
+use crate::explorer::{World as Small, explore};
 
 const MESSAGES: [u32; 3] = [1, 3, 2];
 const CONSUMERS: [ConsumerId; 2] = [ConsumerId(1), ConsumerId(2)];
@@ -63,12 +64,26 @@ impl Account {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct World {
     dispatcher: Dispatcher,
     cursor: Cursor,
     end: usize,
     account: Account,
+    delivered: u64,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            dispatcher,
+            cursor,
+            end,
+            account,
+            delivered: _,
+        } = self;
+        write!(f, "{dispatcher:?} {cursor:?} {end} {account:?}")
+    }
 }
 
 fn at(offset: usize) -> Offset {
@@ -81,21 +96,27 @@ fn index_of(offset: Offset) -> usize {
 
 impl World {
     fn new() -> Self {
-        let dispatcher = Dispatcher::new(SubscriptionKind::Exclusive).unwrap();
+        let limits = DispatchLimits::default();
+        let dispatcher = Dispatcher::new(SubscriptionKind::Exclusive, 0, limits);
         let account = Account::default();
         Self {
             dispatcher,
             cursor: Cursor::default(),
             end: 0,
             account,
+            delivered: 0,
         }
     }
 
-    fn next(&self) -> Option<Offset> {
-        self.dispatcher.next(&self.cursor, at(self.end))
+    fn next(&mut self) -> Option<Offset> {
+        let next = self.dispatcher.next(&self.cursor, at(self.end));
+        next.map(|Next { consumer, offset }| {
+            assert_eq!(consumer, self.account.consumer);
+            offset
+        })
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn possible_steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Deliver, Step::Skip];
         steps.extend(CONSUMERS.map(Step::Attach));
         steps.extend(CONSUMERS.map(Step::Detach));
@@ -130,7 +151,8 @@ impl World {
     }
 
     fn attach(&mut self, consumer: ConsumerId) {
-        let result = self.dispatcher.attach(consumer);
+        let claim = Claim::default();
+        let result = self.dispatcher.attach(consumer, claim, &self.cursor);
         match self.account.consumer {
             Some(by) => assert_eq!(result, Err(AttachError::Busy { by })),
             None => {
@@ -172,7 +194,7 @@ impl World {
         let entry = index_of(offset);
         let delivery = self
             .dispatcher
-            .delivered(&self.cursor, offset, MESSAGES[entry]);
+            .delivered(&self.cursor, offset, MESSAGES[entry], KeySlot(0));
         assert_eq!(
             delivery.is_some(),
             named == Some(offset),
@@ -205,6 +227,7 @@ impl World {
         assert!(self.account.permits > 0, "nothing is given without permits");
         self.account.permits -= i64::from(delivery.messages);
         self.account.out[entry] = true;
+        self.delivered += 1;
     }
 
     fn acknowledge(&mut self, offset: usize, first: u32, last: u32) {
@@ -229,7 +252,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn happen(&mut self, step: Step) {
         match step {
             Step::Append => self.end += 1,
             Step::Attach(consumer) => self.attach(consumer),
@@ -271,9 +294,10 @@ impl World {
         self.check();
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         self.dispatcher.check_invariants();
         self.cursor.check_invariants();
+        let named = self.next();
         let account = &self.account;
         assert!(
             account.permits > -i64::from(MESSAGES[1]),
@@ -282,8 +306,7 @@ impl World {
         let ready = account.consumer.is_some() && account.permits > 0;
         let expected = account.available(self.end).map(at).filter(|_| ready);
         assert_eq!(
-            self.next(),
-            expected,
+            named, expected,
             "what can be given is named, and nothing else"
         );
         let blocked = self.dispatcher.blocked(&self.cursor, at(self.end));
@@ -308,31 +331,28 @@ impl World {
     }
 }
 
+impl Small for World {
+    type Step = Step;
+
+    fn steps(&self) -> Vec<Step> {
+        self.possible_steps()
+    }
+
+    fn take(&mut self, step: Step) {
+        self.happen(step);
+    }
+
+    fn delivered(&self) -> u64 {
+        self.delivered
+    }
+}
+
 /// Goal: no message is given again once it is acknowledged, no wake-up is lost, permits hold, the
 /// redelivery count and the reason for standing still are true. Method: breadth first, each
 /// different world once.
 #[test]
 fn every_small_world_is_in_order() {
-    let mut seen = BTreeSet::new();
-    let mut queue = VecDeque::from([(World::new(), Vec::new())]);
-    let mut delivered = 0_u64;
-    while let Some((world, path)) = queue.pop_front() {
-        for step in world.steps() {
-            let mut next = world.clone();
-            let mut path: Vec<Step> = path.clone();
-            path.push(step);
-            let outcome = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
-                next.take(step);
-                next
-            }));
-            let next = outcome.unwrap_or_else(|_| panic!("the shortest run to it: {path:?}"));
-            delivered += u64::from(next.account.out != world.account.out);
-            if seen.insert(format!("{next:?}")) && path.len() < DEPTH {
-                queue.push_back((next, path));
-            }
-        }
-    }
-    println!("{} worlds, {delivered} deliveries", seen.len());
-    assert!(seen.len() > 10_000, "the worlds were explored");
-    assert!(delivered > 10_000, "something was delivered");
+    let explored = explore(World::new(), DEPTH);
+    assert!(explored.worlds > 10_000, "the worlds were explored");
+    assert!(explored.deliveries > 5_000, "something was delivered");
 }

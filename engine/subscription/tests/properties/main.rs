@@ -6,8 +6,16 @@ mod cursor_model;
 #[cfg(test)]
 mod exclusive_worlds;
 #[cfg(test)]
+mod explorer;
+#[cfg(test)]
+mod failover_worlds;
+#[cfg(test)]
 mod fold;
 #[cfg(test)]
 mod hostile_bytes;
 #[cfg(test)]
+mod key_shared_worlds;
+#[cfg(test)]
 mod producer_model;
+#[cfg(test)]
+mod shared_worlds;

@@ -19,6 +19,8 @@ pub(crate) struct BatchLimits {
     pub(crate) bytes: usize,
     /// How long a message may wait for others.
     pub(crate) linger: Duration,
+    /// Whether all messages of a batch have the same key.
+    pub(crate) by_key: bool,
 }
 
 /// A batch that is complete: its bytes never change again.
@@ -44,6 +46,8 @@ struct OpenBatch {
     messages: u32,
     opened: Instant,
     receipt: Arc<BatchReceipt>,
+    /// The key of all its messages, where that is kept.
+    key: Option<Vec<u8>>,
 }
 
 /// The batch that is being filled, and the numbering of messages.
@@ -77,12 +81,13 @@ impl Batcher {
         }
     }
 
-    /// Whether a message that takes `bytes` goes into the open batch without filling it over its
-    /// limit.
-    pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.open
-            .as_ref()
-            .is_none_or(|open| open.payload.len() + bytes <= self.limits.bytes)
+    /// Whether a message that takes `bytes` goes into the open batch: it does not fill it over its
+    /// limit, and has the batch's key where that counts.
+    pub(crate) fn has_room(&self, message: &Message<'_>, bytes: usize) -> bool {
+        self.open.as_ref().is_none_or(|open| {
+            let same_key = || open.key.as_deref() == message.key;
+            open.payload.len() + bytes <= self.limits.bytes && (!self.limits.by_key || same_key())
+        })
     }
 
     /// Adds a message. The caller has made sure of [`Self::has_room`].
@@ -116,6 +121,10 @@ impl Batcher {
             messages: 1,
             opened: now(),
             receipt,
+            key: encoded
+                .key
+                .filter(|_| self.limits.by_key)
+                .map(<[u8]>::to_vec),
         });
         self.next_sequence += 1;
         Ok(handle)
@@ -177,6 +186,7 @@ mod tests {
         messages: 7,
         bytes: 200,
         linger: Duration::from_millis(1),
+        by_key: false,
     };
 
     /// Drives a batcher as a producer does; gives the sealed batches.
@@ -186,7 +196,7 @@ mod tests {
         let mut sealed = Vec::new();
         for (at, value) in values.iter().enumerate() {
             let message = Message::new(value);
-            if !batcher.has_room(message.encoded().encoded_bytes()) {
+            if !batcher.has_room(&message, message.encoded().encoded_bytes()) {
                 sealed.extend(batcher.seal());
             }
             let handle = batcher.push(&message, || now).unwrap();
@@ -218,6 +228,40 @@ mod tests {
                 next += u64::from(batch.messages);
             }
             prop_assert_eq!(seen, values);
+        }
+    }
+
+    #[test]
+    fn a_batch_by_key_holds_one_key() {
+        let limits = BatchLimits {
+            by_key: true,
+            ..LIMITS
+        };
+        let mut batcher = Batcher::new(limits, -1, 0, false);
+        let keys = [
+            Some("a"),
+            Some("a"),
+            Some("b"),
+            None,
+            None,
+            Some(""),
+            Some("a"),
+        ];
+        let mut sealed = Vec::new();
+        for key in keys {
+            let message = key.map_or(Message::new("x"), |key| Message::keyed(key, "x"));
+            if !batcher.has_room(&message, message.encoded().encoded_bytes()) {
+                sealed.extend(batcher.seal());
+            }
+            drop(batcher.push(&message, Instant::now).unwrap());
+        }
+        sealed.extend(batcher.seal());
+        let counts: Vec<_> = sealed.iter().map(|batch| batch.messages).collect();
+        assert_eq!(counts, [2, 1, 2, 1, 1]);
+        for batch in sealed {
+            let keys = Messages::new(&batch.payload).map(|message| message.unwrap().key);
+            let keys: std::collections::BTreeSet<_> = keys.collect();
+            assert_eq!(keys.len(), 1);
         }
     }
 

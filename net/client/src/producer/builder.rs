@@ -59,6 +59,7 @@ impl ProducerBuilder {
                 messages: BATCH_MESSAGES,
                 bytes: BATCH_BYTES,
                 linger: LINGER,
+                by_key: false,
             },
             in_flight_bytes: IN_FLIGHT_BYTES,
             in_flight_messages: IN_FLIGHT_MESSAGES,
@@ -92,6 +93,14 @@ impl ProducerBuilder {
     /// batch of its own.
     pub const fn batch_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
+        self
+    }
+
+    /// Whether a batch holds messages of one key alone; off unless set. A key-shared subscription needs
+    /// it: a batch goes to one consumer as a whole, which is the one of its first message's key.
+    /// Messages of other keys end the batch, so keys that change with every message make small ones.
+    pub const fn batch_by_key(mut self, by_key: bool) -> Self {
+        self.limits.by_key = by_key;
         self
     }
 

@@ -167,7 +167,7 @@ impl PartitionProducer {
             return Err(error.clone());
         }
         let batcher = state.batcher.as_mut().ok_or(ClientError::Closed)?;
-        if !batcher.has_room(bytes) {
+        if !batcher.has_room(message, bytes) {
             state.queue.extend(batcher.seal());
             if may_turn {
                 self.pump(state);

@@ -226,6 +226,11 @@ fn subscription(
             .iter()
             .map(|consumer| ConsumerDescription {
                 name: consumer.name.clone(),
+                priority: consumer.priority,
+                active: consumer.active,
+                permits: consumer.permits,
+                unacknowledged: consumer.unacknowledged,
+                delivered_messages: consumer.delivered_messages,
             })
             .collect(),
         partition_factor: consumers.factor(&stats.name),

@@ -47,4 +47,16 @@ pub struct SubscriptionDescription {
 pub struct ConsumerDescription {
     /// Its name for people.
     pub name: String,
+    /// Its priority: 0 comes first.
+    pub priority: u8,
+    /// Whether messages go to it: of a failover subscription, to one consumer only.
+    pub active: bool,
+    /// How many more messages it may be sent.
+    pub permits: i64,
+    /// Messages that it was sent and that are not acknowledged; absent for the types that do not
+    /// count them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unacknowledged: Option<u64>,
+    /// Messages that it was sent since it was attached, those that came again included.
+    pub delivered_messages: u64,
 }

@@ -1,0 +1,583 @@
+//! The dispatcher of a Key_Shared subscription: the messages of a key go to one consumer at a time.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use hulse_model::Offset;
+use hulse_model::limits::SUBSCRIPTION_CONSUMERS_MAX;
+
+use crate::cursor::Cursor;
+use crate::dispatcher::{
+    AttachError, Blocked, Claim, ConsumerId, ConsumerState, Delivery, DispatchLimits, Next,
+    PermitsError, add_permits, check_permits, what_is_left,
+};
+use crate::key_slots::{KeySlot, Owners, Refused};
+use crate::load::Load;
+use crate::turns::Turns;
+
+/// Keys fall into slots, and each slot has an owner ([`crate::key_slots`]). The entries of a slot are
+/// given out in order, and those that are not acknowledged are all with one consumer. When a slot
+/// changes hands while its former owner has entries of it, the slot **drains**: what follows in it is
+/// set aside until they are acknowledged or given back, and then goes to the new owner. Nobody else
+/// waits for that, nor for a consumer that takes nothing: what cannot be given out just now is set
+/// aside, up to [`DispatchLimits::look_ahead`] entries. As Pulsar does since its improvement
+/// proposal PIP-379. [`crate::Dispatcher`] describes the calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyShared {
+    limits: DispatchLimits,
+    members: BTreeMap<ConsumerId, Member>,
+    owners: Owners,
+    /// Members that can take something and for which something is set aside.
+    turns: Turns,
+    /// How many members can take something.
+    takers: usize,
+    /// Entries below it are acknowledged, pending, set aside, or cannot be read. Below the mark it
+    /// says nothing.
+    read: Offset,
+    /// Entries that a consumer has and has not wholly acknowledged.
+    pending: BTreeMap<Offset, Pending>,
+    /// Entries that were read, or came back, and that nobody has.
+    aside: BTreeMap<Offset, Aside>,
+    slots: BTreeMap<KeySlot, Slot>,
+    unacknowledged: Load,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Member {
+    /// Messages that may be sent. An entry is sent whole, so it falls below zero by less than one
+    /// entry's messages.
+    permits: i64,
+    paused: bool,
+    unacknowledged: Load,
+    /// What it has of the pending entries.
+    holds: BTreeSet<Offset>,
+    /// What is set aside for it and not held up by a slot that drains.
+    waiting: BTreeSet<Offset>,
+}
+
+impl Member {
+    const fn can_take(&self) -> bool {
+        self.permits > 0 && !self.paused && !self.unacknowledged.full
+    }
+}
+
+/// An entry that a consumer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pending {
+    consumer: ConsumerId,
+    slot: KeySlot,
+    /// How many messages the entry has.
+    messages: u32,
+    /// How many of them are not acknowledged.
+    left: u32,
+    /// How often it was delivered before.
+    redelivery_count: u32,
+}
+
+/// An entry that nobody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Aside {
+    slot: KeySlot,
+    /// How often it was delivered before.
+    redelivery_count: u32,
+}
+
+/// A slot of which something is pending or set aside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Slot {
+    /// Who has its pending entries, and how many.
+    holder: Option<(ConsumerId, usize)>,
+    /// What is set aside of it.
+    aside: BTreeSet<Offset>,
+    /// For whom it is set aside: for nobody while the slot drains.
+    waits_for: Option<ConsumerId>,
+}
+
+impl KeyShared {
+    pub(crate) fn new(limits: DispatchLimits) -> Self {
+        Self {
+            limits,
+            members: BTreeMap::new(),
+            owners: Owners::default(),
+            turns: Turns::default(),
+            takers: 0,
+            read: Offset::ZERO,
+            pending: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            unacknowledged: Load::default(),
+        }
+    }
+
+    pub(crate) fn attach(
+        &mut self,
+        consumer: ConsumerId,
+        claim: Claim<'_>,
+    ) -> Result<(), AttachError> {
+        if self.members.contains_key(&consumer) {
+            return Err(AttachError::Busy { by: consumer });
+        }
+        if self.members.len() >= SUBSCRIPTION_CONSUMERS_MAX {
+            return Err(AttachError::TooMany);
+        }
+        let added = self.owners.add(consumer, claim.name, claim.slots);
+        added.map_err(|refused| match refused {
+            Refused::Taken(by) => AttachError::SlotsTaken { by },
+            Refused::OtherWay => AttachError::SlotsMixed,
+            Refused::Malformed => AttachError::SlotsMalformed,
+        })?;
+        self.members.insert(consumer, Member::default());
+        self.sort_all();
+        Ok(())
+    }
+
+    pub(crate) fn detach(&mut self, consumer: ConsumerId, cursor: &Cursor) -> bool {
+        let Some(member) = self.members.get(&consumer) else {
+            return false;
+        };
+        let held = member.holds.clone();
+        self.owners.remove(consumer);
+        for offset in held {
+            self.put_back(cursor, offset);
+        }
+        // It takes nothing any more.
+        self.pause(consumer, true);
+        self.members.remove(&consumer);
+        self.turns.leave(consumer);
+        self.sort_all();
+        true
+    }
+
+    pub(crate) fn permits(
+        &mut self,
+        consumer: ConsumerId,
+        messages: u32,
+    ) -> Result<(), PermitsError> {
+        let mut added = Err(PermitsError::NotAttached { consumer });
+        self.change(consumer, |member| {
+            added = add_permits(&mut member.permits, messages);
+        });
+        added
+    }
+
+    pub(crate) fn pause(&mut self, consumer: ConsumerId, paused: bool) {
+        self.change(consumer, |member| member.paused = paused);
+    }
+
+    pub(crate) fn next(&self, cursor: &Cursor, end: Offset) -> Option<Next> {
+        if self.unacknowledged.full || self.takers == 0 {
+            return None;
+        }
+        if let Some(consumer) = self.turns.first() {
+            let offset = *self.members[&consumer].waiting.first()?;
+            return Some(Next {
+                consumer: Some(consumer),
+                offset,
+            });
+        }
+        if self.aside.len() >= self.limits.look_ahead {
+            return None;
+        }
+        let offset = cursor.next_unacknowledged(self.read);
+        (offset < end).then_some(Next {
+            consumer: None,
+            offset,
+        })
+    }
+
+    pub(crate) fn delivered(
+        &mut self,
+        cursor: &Cursor,
+        offset: Offset,
+        messages: u32,
+        slot: KeySlot,
+    ) -> Option<Delivery> {
+        let next = self.next(cursor, offset.next())?;
+        if next.offset != offset {
+            return None;
+        }
+        let (consumer, redelivery_count) = match next.consumer {
+            Some(consumer) => {
+                let aside = self.take_aside(offset)?;
+                (consumer, aside.redelivery_count)
+            }
+            None => {
+                self.read = offset.next();
+                (self.taker_of_new(offset, slot)?, 0)
+            }
+        };
+        let Some((acknowledged, left)) = what_is_left(cursor, offset, messages) else {
+            self.sort_slot(slot);
+            return None;
+        };
+        let pending = Pending {
+            consumer,
+            slot,
+            messages,
+            left,
+            redelivery_count,
+        };
+        self.pending.insert(offset, pending);
+        self.unacknowledged.add(left, self.limits.subscription);
+        let holder = &mut self.slots.entry(slot).or_default().holder;
+        holder.get_or_insert((consumer, 0)).1 += 1;
+        let limit = self.limits.consumer;
+        // Its turn is over.
+        self.turns.leave(consumer);
+        self.change(consumer, |member| {
+            member.permits -= i64::from(left);
+            member.unacknowledged.add(left, limit);
+            member.holds.insert(offset);
+        });
+        Some(Delivery {
+            consumer,
+            messages: left,
+            redelivery_count,
+            acknowledged,
+        })
+    }
+
+    pub(crate) fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
+        let Some(pending) = self.pending.get_mut(&offset) else {
+            if cursor.next_unacknowledged(offset) != offset
+                && let Some(aside) = self.take_aside(offset)
+            {
+                self.sort_slot(aside.slot);
+            }
+            return;
+        };
+        let left = what_is_left(cursor, offset, pending.messages).map_or(0, |(_, left)| left);
+        let taken = pending.left - left;
+        pending.left = left;
+        let pending = *pending;
+        if left == 0 {
+            self.pending.remove(&offset);
+        }
+        self.unburden(pending, offset, taken, left == 0);
+        if left == 0 {
+            self.sort_slot(pending.slot);
+        }
+    }
+
+    pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
+        let Some(member) = self.members.get(&consumer) else {
+            return;
+        };
+        let entries = if entries.is_empty() {
+            member.holds.iter().copied().collect()
+        } else {
+            entries.to_vec()
+        };
+        for offset in entries {
+            let pending = self.pending.get(&offset);
+            if let Some(pending) = pending.filter(|it| it.consumer == consumer) {
+                let slot = pending.slot;
+                self.put_back(cursor, offset);
+                self.sort_slot(slot);
+            }
+        }
+    }
+
+    pub(crate) fn skip(&mut self, end: Offset) {
+        self.read = self.read.max(end);
+        while let Some((&offset, aside)) = self.aside.first_key_value()
+            && offset < end
+        {
+            let slot = aside.slot;
+            self.take_aside(offset);
+            self.sort_slot(slot);
+        }
+    }
+
+    pub(crate) fn seek(&mut self) {
+        self.read = Offset::ZERO;
+        self.pending.clear();
+        self.aside.clear();
+        self.slots.clear();
+        self.turns = Turns::default();
+        self.unacknowledged = Load::default();
+        let members: Vec<_> = self.members.keys().copied().collect();
+        for consumer in members {
+            self.change(consumer, |member| {
+                member.unacknowledged = Load::default();
+                member.holds.clear();
+                member.waiting.clear();
+            });
+        }
+    }
+
+    pub(crate) fn state(&self, consumer: ConsumerId) -> Option<ConsumerState> {
+        let member = self.members.get(&consumer)?;
+        Some(ConsumerState {
+            permits: member.permits,
+            unacknowledged: Some(member.unacknowledged.messages),
+            active: true,
+        })
+    }
+
+    pub(crate) fn blocked(&self, cursor: &Cursor, end: Offset) -> Option<Blocked> {
+        if self.members.is_empty() {
+            return Some(Blocked::NoConsumer);
+        }
+        let first = cursor.mark();
+        if first.offset >= end {
+            return Some(Blocked::CaughtUp { next: first.offset });
+        }
+        if self.next(cursor, end).is_some() {
+            return None;
+        }
+        let new = cursor.next_unacknowledged(self.read);
+        let next = self.aside.keys().next().copied().unwrap_or(new);
+        let holder = self.pending.first_key_value();
+        if next >= end {
+            return Some(match holder {
+                Some((_, held)) => Blocked::Unacknowledged {
+                    consumer: held.consumer,
+                    first,
+                },
+                None => Blocked::Unreadable { first },
+            });
+        }
+        if self.unacknowledged.full
+            && let Some((_, held)) = holder
+        {
+            return Some(Blocked::SubscriptionFull {
+                consumer: held.consumer,
+                messages: self.unacknowledged.messages,
+                next,
+            });
+        }
+        Some(match self.aside.first_key_value() {
+            Some((_, aside)) => self.held_up(aside.slot, next),
+            // Nothing was read, since nobody can take anything.
+            None => self.takes_nothing(self.members.keys().next().copied()?, next),
+        })
+    }
+
+    /// Why the first entry that is set aside of a slot is not given out.
+    fn held_up(&self, slot: KeySlot, next: Offset) -> Blocked {
+        let holder = self.slots.get(&slot).and_then(|it| it.holder);
+        match (self.owners.of(slot), holder) {
+            (None, _) => Blocked::NoOwner { slot: slot.0, next },
+            (Some(owner), Some((consumer, _))) if consumer != owner => {
+                let of_slot = |it: &(&Offset, &Pending)| it.1.slot == slot;
+                let first = self.pending.iter().find(of_slot);
+                Blocked::Draining {
+                    consumer,
+                    first: first.map_or(next, |(offset, _)| *offset),
+                    to: owner,
+                    next,
+                }
+            }
+            (Some(owner), _) => self.takes_nothing(owner, next),
+        }
+    }
+
+    /// Why a consumer takes nothing.
+    fn takes_nothing(&self, consumer: ConsumerId, next: Offset) -> Blocked {
+        match self.members.get(&consumer) {
+            Some(member) if member.permits > 0 && member.unacknowledged.full => {
+                let messages = member.unacknowledged.messages;
+                Blocked::ConsumerFull {
+                    consumer,
+                    messages,
+                    next,
+                }
+            }
+            Some(member) if member.permits > 0 => Blocked::Paused { consumer, next },
+            _ => Blocked::NoPermits { consumer, next },
+        }
+    }
+
+    /// Who gets a new entry now. None when it has to wait: it is set aside.
+    fn taker_of_new(&mut self, offset: Offset, slot: KeySlot) -> Option<ConsumerId> {
+        let owner = self.owners.of(slot);
+        let known = self.slots.get(&slot);
+        // Those of the slot that wait go first, and those that another has must come back.
+        let free = known.is_none_or(|it| {
+            it.aside.is_empty()
+                && it
+                    .holder
+                    .is_none_or(|(consumer, _)| Some(consumer) == owner)
+        });
+        let taker = owner.filter(|owner| free && self.members[owner].can_take());
+        if taker.is_none() {
+            let redelivery_count = 0;
+            let aside = Aside {
+                slot,
+                redelivery_count,
+            };
+            self.set_aside(offset, aside);
+            self.sort_slot(slot);
+        }
+        taker
+    }
+
+    fn set_aside(&mut self, offset: Offset, aside: Aside) {
+        self.aside.insert(offset, aside);
+        let slot = self.slots.entry(aside.slot).or_default();
+        slot.aside.insert(offset);
+        if let Some(consumer) = slot.waits_for {
+            self.change(consumer, |member| {
+                member.waiting.insert(offset);
+            });
+        }
+    }
+
+    /// Takes an entry from those that nobody has. [`Self::sort_slot`] must follow, unless the entry
+    /// is given to somebody.
+    fn take_aside(&mut self, offset: Offset) -> Option<Aside> {
+        let aside = self.aside.remove(&offset)?;
+        let slot = self.slots.get_mut(&aside.slot)?;
+        slot.aside.remove(&offset);
+        if let Some(consumer) = slot.waits_for {
+            self.change(consumer, |member| {
+                member.waiting.remove(&offset);
+            });
+        }
+        Some(aside)
+    }
+
+    /// Takes an entry from the consumer that has it, to be delivered again. [`Self::sort_slot`] must
+    /// follow.
+    fn put_back(&mut self, cursor: &Cursor, offset: Offset) {
+        let Some(pending) = self.pending.remove(&offset) else {
+            return;
+        };
+        self.unburden(pending, offset, pending.left, true);
+        if cursor.next_unacknowledged(offset) == offset {
+            let aside = Aside {
+                slot: pending.slot,
+                redelivery_count: pending.redelivery_count.saturating_add(1),
+            };
+            self.set_aside(offset, aside);
+        }
+    }
+
+    /// A consumer has so many unacknowledged messages less, and perhaps the entry no more.
+    fn unburden(&mut self, pending: Pending, offset: Offset, messages: u32, gone: bool) {
+        self.unacknowledged.take(messages, self.limits.subscription);
+        let limit = self.limits.consumer;
+        self.change(pending.consumer, |member| {
+            member.unacknowledged.take(messages, limit);
+            if gone {
+                member.holds.remove(&offset);
+            }
+        });
+        if gone
+            && let Some(slot) = self.slots.get_mut(&pending.slot)
+            && let Some((_, entries)) = &mut slot.holder
+        {
+            *entries -= 1;
+            if *entries == 0 {
+                slot.holder = None;
+            }
+        }
+    }
+
+    /// Brings up to date for whom the entries wait that are set aside of a slot: for its owner,
+    /// unless another still has some of it.
+    fn sort_slot(&mut self, number: KeySlot) {
+        let Some(slot) = self.slots.get_mut(&number) else {
+            return;
+        };
+        if slot.aside.is_empty() && slot.holder.is_none() {
+            self.slots.remove(&number);
+            return;
+        }
+        let owner = self.owners.of(number);
+        let drained = |owner: &ConsumerId| slot.holder.is_none_or(|(holder, _)| holder == *owner);
+        let waits_for = owner.filter(drained);
+        let before = core::mem::replace(&mut slot.waits_for, waits_for);
+        if before == waits_for {
+            return;
+        }
+        let entries = slot.aside.clone();
+        if let Some(consumer) = before {
+            let gone = |member: &mut Member| member.waiting.retain(|it| !entries.contains(it));
+            self.change(consumer, gone);
+        }
+        if let Some(consumer) = waits_for {
+            self.change(consumer, |member| member.waiting.extend(entries));
+        }
+    }
+
+    /// The same of all slots, when their owners have changed.
+    fn sort_all(&mut self) {
+        let slots: Vec<_> = self.slots.keys().copied().collect();
+        for slot in slots {
+            self.sort_slot(slot);
+        }
+    }
+
+    /// Changes a consumer, and gives it a turn or takes it away.
+    fn change(&mut self, consumer: ConsumerId, change: impl FnOnce(&mut Member)) {
+        let Some(member) = self.members.get_mut(&consumer) else {
+            return;
+        };
+        let could = member.can_take();
+        change(member);
+        let can = member.can_take();
+        let has_turn = can && !member.waiting.is_empty();
+        self.takers = self.takers + usize::from(can) - usize::from(could);
+        if has_turn {
+            self.turns.join(consumer, 0);
+        } else {
+            self.turns.leave(consumer);
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        let mut unacknowledged = 0;
+        let mut held = 0;
+        for (consumer, member) in &self.members {
+            check_permits(member.permits);
+            let of_entry = |offset: &Offset| {
+                let pending = &self.pending[offset];
+                assert_eq!(pending.consumer, *consumer, "an entry with two consumers");
+                u64::from(pending.left)
+            };
+            let load: u64 = member.holds.iter().map(of_entry).sum();
+            assert_eq!(member.unacknowledged.messages, load);
+            unacknowledged += load;
+            held += member.holds.len();
+            assert_eq!(
+                self.turns.has(*consumer),
+                member.can_take() && !member.waiting.is_empty(),
+                "consumer {consumer} waits for a turn that never comes, or has one in vain"
+            );
+        }
+        let takers = self.members.values().filter(|it| it.can_take()).count();
+        assert_eq!(self.takers, takers);
+        assert_eq!(self.unacknowledged.messages, unacknowledged);
+        assert_eq!(held, self.pending.len(), "an entry that nobody has");
+        let mut aside = 0;
+        for (number, slot) in &self.slots {
+            let pending = self.pending.values().filter(|it| it.slot == *number);
+            let count = pending.clone().count();
+            let holder = pending.map(|it| it.consumer).next();
+            assert_eq!(slot.holder, holder.map(|consumer| (consumer, count)));
+            let mut of_slot = self.pending.values().filter(|it| it.slot == *number);
+            assert!(
+                of_slot.all(|it| Some(it.consumer) == holder),
+                "a key with two consumers"
+            );
+            aside += slot.aside.len();
+            let owner = self.owners.of(*number);
+            let drained = holder.is_none() || holder == owner;
+            for offset in &slot.aside {
+                assert_eq!(self.aside[offset].slot, *number);
+                assert!(*offset < self.read && !self.pending.contains_key(offset));
+                for (consumer, member) in &self.members {
+                    assert_eq!(
+                        member.waiting.contains(offset),
+                        drained && owner == Some(*consumer),
+                        "an entry that waits for the wrong consumer, or for none"
+                    );
+                }
+            }
+        }
+        assert_eq!(aside, self.aside.len());
+        self.turns.check_invariants();
+    }
+}

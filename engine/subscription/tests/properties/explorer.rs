@@ -1,0 +1,71 @@
+//! Exploring every run of a small world.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+
+/// A world that is small enough for all its runs to be tried. What it shows as [`Debug`] is all that
+/// its future depends on: two worlds that show the same are one.
+pub(crate) trait World: Clone + Debug {
+    /// Something that may happen.
+    type Step: Copy + Debug;
+
+    /// What may happen now.
+    fn steps(&self) -> Vec<Self::Step>;
+
+    /// Lets it happen, and looks whether the world is in order.
+    ///
+    /// # Panics
+    /// When it is not.
+    fn take(&mut self, step: Self::Step);
+
+    /// Entries delivered so far.
+    fn delivered(&self) -> u64;
+}
+
+/// What was explored.
+#[derive(Debug)]
+pub(crate) struct Explored {
+    pub(crate) worlds: usize,
+    pub(crate) deliveries: u64,
+}
+
+/// Tries every run of at most `depth` steps, breadth first, each different world once.
+///
+/// # Errors
+/// The shortest run into a world that is not in order.
+pub(crate) fn try_explore<W: World>(first: W, depth: usize) -> Result<Explored, Vec<W::Step>> {
+    let mut seen = BTreeSet::from([format!("{first:?}")]);
+    let mut queue = VecDeque::from([(first, Vec::new())]);
+    let mut deliveries = 0;
+    while let Some((world, path)) = queue.pop_front() {
+        for step in world.steps() {
+            let mut next = world.clone();
+            let mut path: Vec<W::Step> = path.clone();
+            path.push(step);
+            let taken = catch_unwind(AssertUnwindSafe(|| next.take(step)));
+            if taken.is_err() {
+                return Err(path);
+            }
+            deliveries += next.delivered() - world.delivered();
+            if seen.insert(format!("{next:?}")) && path.len() < depth {
+                queue.push_back((next, path));
+            }
+        }
+    }
+    Ok(Explored {
+        worlds: seen.len(),
+        deliveries,
+    })
+}
+
+/// The same where every world must be in order.
+///
+/// # Panics
+/// When one is not.
+pub(crate) fn explore<W: World>(first: W, depth: usize) -> Explored {
+    let explored = try_explore(first, depth);
+    let explored = explored.unwrap_or_else(|path| panic_any(format!("the shortest run: {path:?}")));
+    println!("{explored:?}");
+    explored
+}

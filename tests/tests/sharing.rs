@@ -1,0 +1,362 @@
+//! Goal: the consumers of one subscription share its messages as its type says, while some are
+//! killed, held up and added, and the broker is killed: no message is missed, and what was
+//! acknowledged with a receipt does not come again.
+//!
+//! Method: `hulse consume` in processes of their own, whose outputs together are compared with what
+//! was sent; and consumers in this process, which know of each receipt.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hulse_client::{Client, ClientError, Consumer, Message, MessageId, Received, SubscriptionType};
+use hulse_tests::{Broker, Hulse, LIMIT, Running, wait_until};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// How long nothing comes before it is taken that nothing will.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How often the outputs are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// `hulse consume` processes of one subscription, and where they write.
+struct Group {
+    kind: &'static str,
+    dir: TempDir,
+    started: usize,
+}
+
+impl Group {
+    fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            dir: tempfile::tempdir().unwrap(),
+            started: 0,
+        }
+    }
+
+    /// Starts one more, which goes on until it is stopped.
+    fn start(&mut self, broker: &Broker) -> Running {
+        let path = self.path(self.started);
+        self.started += 1;
+        let command = format!("consume jobs -s work --type {} --json", self.kind);
+        let command = Hulse::to(broker, &command).output_to(&path);
+        command.within(LIMIT * 3).start()
+    }
+
+    fn path(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("{number}"))
+    }
+
+    /// The messages that each has written so far.
+    fn written(&self) -> Vec<Vec<(MessageId, String)>> {
+        (0..self.started).map(|it| lines(&self.path(it))).collect()
+    }
+
+    /// Waits until they have written so many different messages together.
+    fn reach(&self, messages: usize) {
+        wait_until("the consumers get on", LIMIT, || {
+            std::thread::sleep(LOOK);
+            let ids = self.written().into_iter().flatten().map(|(id, _)| id);
+            (ids.collect::<BTreeSet<_>>().len() >= messages).then_some(())
+        });
+    }
+}
+
+/// The whole lines that a process has written: the last may be cut off where it was killed.
+fn lines(path: &Path) -> Vec<(MessageId, String)> {
+    let output = std::fs::read(path).unwrap();
+    let whole = output.iter().rposition(|byte| *byte == b'\n');
+    let lines = output[..whole.map_or(0, |at| at + 1)].split_inclusive(|byte| *byte == b'\n');
+    let read = |line| {
+        let json: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let id = json["id"].as_str().unwrap().parse().unwrap();
+        (id, json["payload"].as_str().unwrap().to_owned())
+    };
+    lines.map(read).collect()
+}
+
+fn input(messages: std::ops::Range<usize>) -> Vec<u8> {
+    messages
+        .flat_map(|n| format!("job {n}\n").into_bytes())
+        .collect()
+}
+
+/// Asserts that the outputs together hold what was sent, each message under one id, and that nobody
+/// wrote an id twice. Returns how many were written by several.
+fn assert_complete(written: &[Vec<(MessageId, String)>], sent: usize) -> usize {
+    let mut all = BTreeMap::new();
+    let mut repeated = 0;
+    for one in written {
+        let mut own = BTreeSet::new();
+        for (id, value) in one {
+            assert!(own.insert(*id), "{id} was written twice by one process");
+            if let Some(before) = all.insert(*id, value.clone()) {
+                assert_eq!(before, *value, "{id} is another message now");
+                repeated += 1;
+            }
+        }
+    }
+    let values: BTreeSet<String> = all.into_values().collect();
+    let expected: BTreeSet<String> = (0..sent).map(|n| format!("job {n}")).collect();
+    let missed = expected.difference(&values).count();
+    assert_eq!(missed, 0, "{missed} of {sent} were missed");
+    assert_eq!(values.len(), sent);
+    repeated
+}
+
+/// Asserts that everything is acknowledged, and a new consumer gets nothing.
+fn assert_all_acknowledged(broker: &Broker, kind: &str) {
+    let command = format!("consume jobs -s work --type {kind} --until-end");
+    let rest = Hulse::to(broker, &command).done();
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+}
+
+/// A subscription of this type loses nothing while its consumers come and go and the broker dies.
+fn survives(kind: &'static str) {
+    const MESSAGES: usize = 40_000;
+    let mut broker = Broker::start(1);
+    let mut group = Group::new(kind);
+    Hulse::to(&broker, "topic create jobs").done();
+    let mut consumers: Vec<_> = (0..4).map(|_| group.start(&broker)).collect();
+    let producing = Hulse::to(&broker, "produce jobs --rate 20000");
+    let producing = producing
+        .input(&input(0..MESSAGES))
+        .within(LIMIT * 3)
+        .start();
+    group.reach(MESSAGES / 10 * 2);
+    consumers.remove(0).kill9();
+    group.reach(MESSAGES / 10 * 3);
+    // Longer than a client may be silent: it is held for dead, and its messages go to the others.
+    let held_up = consumers.remove(0);
+    held_up.signal(Signal::STOP);
+    group.reach(MESSAGES / 10 * 5);
+    consumers.push(group.start(&broker));
+    group.reach(MESSAGES / 10 * 6);
+    broker.kill9();
+    broker.restart(1);
+    group.reach(MESSAGES / 10 * 8);
+    held_up.signal(Signal::CONT);
+    consumers.push(held_up);
+    let summary = producing.finish().expect(0).summary();
+    assert_eq!((summary.acked, summary.failed), (MESSAGES as u64, 0));
+    group.reach(MESSAGES);
+    for consumer in &consumers {
+        consumer.signal(Signal::INT);
+    }
+    for consumer in consumers {
+        let _ = consumer.finish().expect(130);
+    }
+    let written = group.written();
+    let repeated = assert_complete(&written, MESSAGES);
+    let shares: Vec<_> = written.iter().map(Vec::len).collect();
+    println!("{kind}: shares {shares:?}, {repeated} came to several");
+    assert_all_acknowledged(&broker, kind);
+}
+
+#[test]
+fn a_shared_subscription_loses_nothing_while_everybody_comes_and_goes() {
+    survives("shared");
+}
+
+#[test]
+fn a_failover_subscription_loses_nothing_while_everybody_comes_and_goes() {
+    survives("failover");
+}
+
+#[test]
+fn equal_consumers_get_equal_shares() {
+    const MESSAGES: usize = 40_000;
+    let broker = Broker::start(1);
+    Hulse::to(&broker, "topic create jobs").done();
+    let mut group = Group::new("shared");
+    let consumers: Vec<_> = (0..4).map(|_| group.start(&broker)).collect();
+    wait_until("all are attached", LIMIT, || {
+        let subscriptions = broker.partition("jobs").subscriptions.into_iter();
+        let attached: usize = subscriptions.map(|it| it.consumers.len()).sum();
+        (attached == 4).then_some(())
+    });
+    let command = "produce jobs --rate 20000";
+    Hulse::to(&broker, command)
+        .input(&input(0..MESSAGES))
+        .done();
+    group.reach(MESSAGES);
+    let written = group.written();
+    assert_eq!(
+        assert_complete(&written, MESSAGES),
+        0,
+        "each to one of them"
+    );
+    let shares: Vec<_> = written.iter().map(Vec::len).collect();
+    println!("shares {shares:?}");
+    for share in &shares {
+        let quarter = MESSAGES / 4;
+        assert!(
+            share.abs_diff(quarter) <= quarter / 20,
+            "{shares:?} are not even within 5 %"
+        );
+    }
+    drop(consumers);
+}
+
+async fn consumer(client: &Client, kind: SubscriptionType, name: &str) -> Consumer {
+    let consumer = client.consumer("jobs", "work");
+    let consumer = consumer.subscription_type(kind).name(name);
+    consumer.build().await.unwrap()
+}
+
+/// What comes until nothing comes any more.
+async fn drain(consumer: &Consumer) -> Vec<Received> {
+    let mut all = Vec::new();
+    while let Ok(received) = timeout(SILENCE, consumer.receive()).await {
+        all.push(received.unwrap());
+    }
+    all
+}
+
+#[test]
+fn what_was_acknowledged_with_a_receipt_comes_to_nobody_again() {
+    let runtime = Runtime::new().unwrap();
+    let mut broker = Broker::start(1);
+    Hulse::to(&broker, "produce jobs")
+        .input(&input(0..1_000))
+        .done();
+    let acknowledged = runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        let a = consumer(&client, SubscriptionType::Shared, "a").await;
+        let mut acknowledged = BTreeSet::new();
+        for (number, received) in drain(&a).await.into_iter().enumerate() {
+            // Every third: holes all over.
+            if number % 3 == 0 {
+                let id = received.message_id();
+                a.acknowledge_with_receipt(&id).await.unwrap();
+                acknowledged.insert(id);
+            }
+        }
+        acknowledged
+    });
+    assert!(acknowledged.len() > 300);
+    broker.kill9();
+    broker.restart(1);
+    runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        let b = consumer(&client, SubscriptionType::Shared, "b").await;
+        let again: BTreeSet<_> = drain(&b).await.iter().map(Received::message_id).collect();
+        assert!(again.is_disjoint(&acknowledged));
+        assert_eq!(again.len() + acknowledged.len(), 1_000);
+        let cumulative = b.acknowledge_cumulative(again.first().unwrap());
+        assert!(
+            matches!(cumulative, Err(ClientError::InvalidArgument { .. })),
+            "{cumulative:?}"
+        );
+    });
+}
+
+/// Who has which keys, and how far each has come.
+#[derive(Default)]
+struct Keys {
+    /// The consumer that has unacknowledged messages of the key, and how many.
+    held: BTreeMap<String, (&'static str, usize)>,
+    /// The number of the key's newest message that anybody was given.
+    newest: BTreeMap<String, u64>,
+    received: usize,
+}
+
+impl Keys {
+    fn took(&mut self, consumer: &'static str, key: &str, number: u64, again: bool) {
+        let (holder, count) = self.held.entry(key.to_owned()).or_insert((consumer, 0));
+        assert_eq!(*holder, consumer, "{key} is with two consumers");
+        *count += 1;
+        let newest = self.newest.entry(key.to_owned()).or_insert(0);
+        assert!(
+            number == *newest + 1 || again && number <= *newest,
+            "{key}: message {number} after {newest}"
+        );
+        *newest = (*newest).max(number);
+        self.received += 1;
+    }
+
+    fn done(&mut self, key: &str) {
+        let Some((_, count)) = self.held.get_mut(key) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.held.remove(key);
+        }
+    }
+}
+
+/// Receives and acknowledges until nothing comes any more, or `most` messages have come: then it goes
+/// with the last one unacknowledged.
+async fn work(client: Client, name: &'static str, keys: Arc<Mutex<Keys>>, most: usize) {
+    let consumer = consumer(&client, SubscriptionType::KeyShared, name).await;
+    for count in 1.. {
+        let Ok(received) = timeout(SILENCE * 4, consumer.receive()).await else {
+            break;
+        };
+        let received = received.unwrap();
+        let key = String::from_utf8(received.key().unwrap().to_vec()).unwrap();
+        let number = String::from_utf8_lossy(received.value()).parse().unwrap();
+        let again = received.redelivery_count() > 0;
+        keys.lock().unwrap().took(name, &key, number, again);
+        if count == most {
+            // The broker has it back when the consumer is closed; nobody else may have it before.
+            keys.lock()
+                .unwrap()
+                .held
+                .retain(|_, (holder, _)| *holder != name);
+            break;
+        }
+        // Nobody else is given the key before the broker has this.
+        keys.lock().unwrap().done(&key);
+        let receipt = consumer.acknowledge_with_receipt(&received.message_id());
+        receipt.await.unwrap();
+    }
+    consumer.close().await.unwrap();
+}
+
+#[test]
+fn a_key_is_with_one_consumer_and_in_order_while_consumers_come_and_go() {
+    const KEYS: u64 = 20;
+    const EACH: u64 = 40;
+    let runtime = Runtime::new().unwrap();
+    let broker = Broker::start(1);
+    let keys = Arc::new(Mutex::new(Keys::default()));
+    runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        let producer = client.producer("jobs").batch_by_key(true);
+        let producer = producer.build().await.unwrap();
+        let begin = |name, most| tokio::spawn(work(client.clone(), name, keys.clone(), most));
+        let first = [begin("a", usize::MAX), begin("b", 100)];
+        for number in 1..=EACH {
+            for key in 0..KEYS {
+                let (key, value) = (format!("key-{key}"), number.to_string());
+                let message = Message::keyed(&key, &value);
+                drop(producer.send(message).await.unwrap());
+            }
+        }
+        producer.flush().await.unwrap();
+        let then = [begin("c", 80), begin("d", usize::MAX)];
+        for consumer in first.into_iter().chain(then) {
+            consumer.await.unwrap();
+        }
+    });
+    let keys = keys.lock().unwrap();
+    assert_eq!(keys.newest.len() as u64, KEYS);
+    assert!(
+        keys.newest.values().all(|newest| *newest == EACH),
+        "all of each"
+    );
+    println!(
+        "{} messages, {} again",
+        KEYS * EACH,
+        keys.received as u64 - KEYS * EACH
+    );
+    assert_all_acknowledged(&broker, "key-shared");
+}
