@@ -80,7 +80,7 @@ impl<D: Disk> Partition<D> {
     pub(crate) fn subscribe(
         &mut self,
         clock: Clock,
-        wanted: Subscribing,
+        wanted: &Subscribing,
         to: StreamKey,
         correlation: u64,
     ) -> Result<Seat, Refusal> {
@@ -464,7 +464,7 @@ impl<D: Disk> Partition<D> {
                 backlog_entries: cursor.backlog(end),
                 acknowledged_ranges: cursor.ranges(),
                 consumers: served.map(consumers_of).unwrap_or_default(),
-                blocked: blocked.map(|blocked| blocked.explain(name_of).to_string()),
+                blocked: blocked.map(|blocked| blocked.explain(name_of)),
             }
         };
         self.state.subscriptions().map(describe).collect()

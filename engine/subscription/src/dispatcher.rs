@@ -1,6 +1,8 @@
 //! Which entry goes to which consumer next.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -266,19 +268,14 @@ impl Blocked {
 
     /// The reason as a sentence, in which a consumer is called what `name` says.
     #[must_use]
-    pub fn explain<'a, N: fmt::Display + 'a>(
-        &'a self,
-        name: impl Fn(ConsumerId) -> N + 'a,
-    ) -> impl fmt::Display + 'a {
-        fmt::from_fn(move |f| match self {
-            Self::NoConsumer => f.write_str("no consumer is attached"),
-            Self::NoPermits { consumer, next } => write!(
-                f,
+    pub fn explain<N: fmt::Display>(&self, name: impl Fn(ConsumerId) -> N) -> String {
+        match self {
+            Self::NoConsumer => "no consumer is attached".into(),
+            Self::NoPermits { consumer, next } => format!(
                 "entry {next} is next, and consumer {} has no permits left",
                 name(*consumer)
             ),
-            Self::Paused { consumer, next } => write!(
-                f,
+            Self::Paused { consumer, next } => format!(
                 "entry {next} is next, and the connection of consumer {} takes no more for now",
                 name(*consumer)
             ),
@@ -286,8 +283,7 @@ impl Blocked {
                 consumer,
                 messages,
                 next,
-            } => write!(
-                f,
+            } => format!(
                 "entry {next} is next, and consumer {} holds {messages} unacknowledged messages; \
                  it gets more when fewer than half as many as one consumer may hold are left",
                 name(*consumer)
@@ -296,8 +292,7 @@ impl Blocked {
                 consumer,
                 messages,
                 next,
-            } => write!(
-                f,
+            } => format!(
                 "entry {next} is next, and the consumers hold {messages} unacknowledged messages; \
                  they get more when fewer than half as many as those of one subscription may hold \
                  are left; consumer {} has the first",
@@ -308,42 +303,36 @@ impl Blocked {
                 first,
                 to,
                 next,
-            } => write!(
-                f,
+            } => format!(
                 "entry {next} is next, and its key goes to consumer {} when consumer {} has \
                  acknowledged what it has of the key, from entry {first} on",
                 name(*to),
                 name(*consumer)
             ),
-            Self::NoOwner { slot, next } => write!(
-                f,
+            Self::NoOwner { slot, next } => format!(
                 "entry {next} is next, and no consumer wants its key, which is in slot {slot}"
             ),
-            Self::HandingOver { from, first } => write!(
-                f,
+            Self::HandingOver { from, first } => format!(
                 "another consumer becomes the active one when {} has acknowledged {first}",
                 name(*from)
             ),
-            Self::Unacknowledged { consumer, first } => write!(
-                f,
+            Self::Unacknowledged { consumer, first } => format!(
                 "everything is delivered, and consumer {} has not acknowledged {first}",
                 name(*consumer)
             ),
-            Self::Unreadable { first } => write!(
-                f,
-                "everything that can be read is delivered, and {first} cannot be"
-            ),
-            Self::CaughtUp { next } => write!(
-                f,
-                "everything is acknowledged; entry {next} is not there yet"
-            ),
-        })
+            Self::Unreadable { first } => {
+                format!("everything that can be read is delivered, and {first} cannot be")
+            }
+            Self::CaughtUp { next } => {
+                format!("everything is acknowledged; entry {next} is not there yet")
+            }
+        }
     }
 }
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.explain(|consumer| consumer).fmt(f)
+        f.write_str(&self.explain(|consumer| consumer))
     }
 }
 

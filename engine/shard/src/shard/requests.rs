@@ -80,7 +80,7 @@ impl<D: Disk> Shard<D> {
                     priority,
                     permits,
                 };
-                let seat = partition.subscribe(clock, wanted, to, correlation)?;
+                let seat = partition.subscribe(clock, &wanted, to, correlation)?;
                 Some(Role::Consumer(seat))
             }
             Command::SeekSubscription {

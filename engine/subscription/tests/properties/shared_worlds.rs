@@ -333,8 +333,8 @@ impl Small for World {
             }
             steps.extend((0..self.end).map(|entry| Step::Redeliver(consumer, entry)));
         }
-        for entry in 0..self.end {
-            let last = MESSAGES[entry] - 1;
+        for (entry, messages) in MESSAGES.into_iter().enumerate().take(self.end) {
+            let last = messages - 1;
             let acknowledge = |first| Step::Acknowledge { entry, first, last };
             steps.push(acknowledge(0));
             if last > 0 {
