@@ -93,7 +93,7 @@ fn every_failure_has_its_exit_status() {
     Hulse::to(&broker, "topic describe a/b")
         .run()
         .refused(2, &["a/b"]);
-    Hulse::to(&broker, "consume orders -s x --type shared")
+    Hulse::to(&broker, "consume orders -s x --type key-shared")
         .run()
         .refused(2, &["not available yet"]);
     Hulse::to(&broker, "topic grow orders --partitions 4")

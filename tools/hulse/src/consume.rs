@@ -1,5 +1,6 @@
 //! `hulse consume`: receives messages as lines.
 
+mod asking;
 mod batch;
 mod ends;
 mod form;
@@ -10,16 +11,19 @@ mod receipts;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use hulse_client::{Client, Consumer, StartFrom};
+use hulse_client::{Client, Consumer, StartFrom, SubscriptionType};
 
 use crate::cli::CommonFlags;
 use crate::client::{block_on, connect, unless_interrupted};
 use crate::exit::{Exit, Failure, Outcome};
+pub(crate) use asking::Asking;
 pub(crate) use ends::Ends;
 use form::Form;
 use pump::{Pump, Wanted};
 use receipts::Acknowledging;
 
+/// Messages that a consumer of a shared subscription has sent ahead at the most.
+const QUEUE_MESSAGES: u64 = 50_000;
 /// After how long of waiting for a subscription somebody is told.
 const NOTICE_AFTER: Duration = Duration::from_secs(2);
 
@@ -28,18 +32,24 @@ Each message is written to stdout with a LF after it. It is written before it is
 no id is written twice in one run. What is acknowledged with a receipt never comes again to this
 subscription; what is not comes again to its next consumer.
 
+  --type exclusive   one consumer at a time: a second one waits a while, and fails
+  --type failover    one at a time for each partition; when it goes, another takes over
+  --type shared      each message goes to one of them, in any order; acknowledged one by one
+
   --ack receipt   acknowledge what has been written, and wait for the receipts before exit
   --ack auto      acknowledge every --commit-interval, and before exit
   --ack none      acknowledge nothing: the next run gets the same messages
 
 --count N writes exactly N messages and exits. --until-end notes how far the topic goes at the
-start, and exits when everything up to there has been written and acknowledged; on an empty topic
-at once. Without either it waits for more. A broker that is restarted in the middle costs nothing.
-With SIGINT, what has been written is acknowledged; the exit status is 130.
+start, and exits when everything up to there has been written and acknowledged, be it by this
+consumer or by others of its subscription; on an empty topic at once. Without either it waits for
+more. A broker that is restarted in the middle costs nothing. With SIGINT, what has been written is
+acknowledged; the exit status is 130.
 
 Examples:
   hulse consume orders -s billing
   hulse consume orders -s copy --until-end > orders.jsonl
+  hulse consume orders -s workers --type shared
   hulse consume orders -s look --count 10 --ack none --json";
 
 /// Flags of `hulse consume`.
@@ -51,8 +61,7 @@ pub(crate) struct ConsumeArgs {
     /// Name under which progress is kept; made when it does not exist
     #[arg(short, long, value_name = "SUBSCRIPTION")]
     subscription: String,
-    /// How consumers of the subscription share its messages (others than exclusive: not available
-    /// yet)
+    /// How consumers of the subscription share its messages (key-shared: not available yet)
     #[arg(long = "type", value_name = "TYPE", default_value = "exclusive")]
     kind: Kind,
     /// Where a new subscription begins; one that exists goes on where it is
@@ -67,7 +76,7 @@ pub(crate) struct ConsumeArgs {
     /// How to acknowledge
     #[arg(long, value_name = "HOW", default_value = "receipt")]
     ack: Ack,
-    /// How often --ack auto acknowledges, in milliseconds
+    /// How often --ack auto acknowledges at the least, in milliseconds
     #[arg(
         long,
         value_name = "MS",
@@ -116,7 +125,13 @@ enum Ack {
 /// # Errors
 /// When no server can be reached, it refuses, or stdout cannot be written.
 pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
-    refuse_what_is_planned(args)?;
+    let kind = args.subscription_type()?;
+    if kind == SubscriptionType::Shared && args.until_end && args.ack == Ack::None {
+        return Err(Failure::usage(
+            "--until-end on a shared subscription ends when all is acknowledged, which --ack none \
+             never does; use --count",
+        ));
+    }
     let settings = common.client_settings()?;
     let form = match (common.json, args.keys) {
         (true, _) => Form::Json,
@@ -127,7 +142,7 @@ pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
         let mut opened = None;
         let interrupted = unless_interrupted(async {
             let client = connect(&settings, settings.stream_patience()).await?;
-            let consumer = subscribe(&client, args).await?;
+            let consumer = subscribe(&client, args, kind).await?;
             opened = Some((client, consumer));
             Ok(Exit::Done)
         });
@@ -135,35 +150,42 @@ pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
         let Some((client, consumer)) = opened else {
             return Ok(before);
         };
-        let wanted = Wanted::new(args.count, args.until_end.then(|| consumer.marks()));
+        let ends = args.until_end.then(|| {
+            let marks = consumer.marks();
+            if args.kind == Kind::Shared {
+                Ends::of_many(&marks)
+            } else {
+                Ends::new(&marks)
+            }
+        });
+        let wanted = Wanted::new(args.count, ends);
         Pump::new(&client, &consumer, args, form, wanted)?
             .run()
             .await
     })
 }
 
-fn refuse_what_is_planned(args: &ConsumeArgs) -> Result<(), Failure> {
-    let kind = match args.kind {
-        Kind::Exclusive => return Ok(()),
-        Kind::Failover => "failover",
-        Kind::Shared => "shared",
-        Kind::KeyShared => "key-shared",
-    };
-    Err(Failure::not_available_yet(format_args!(
-        "subscriptions of the type {kind}; they are exclusive so far"
-    )))
-}
-
-async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Consumer, Failure> {
+async fn subscribe(
+    client: &Client,
+    args: &ConsumeArgs,
+    kind: SubscriptionType,
+) -> Result<Consumer, Failure> {
     let start = match args.from {
         From::Earliest => StartFrom::Earliest,
         From::Latest => StartFrom::Latest,
     };
     let name = format!("hulse-{}", std::process::id());
-    let consumer = client
+    let mut consumer = client
         .consumer(&args.topic, &args.subscription)
+        .subscription_type(kind)
         .start(start)
-        .name(&name);
+        .name(&name)
+        .skip_seen(true);
+    if let (SubscriptionType::Shared, Some(count)) = (kind, args.count) {
+        // What is sent ahead and not wanted is kept from the other consumers meanwhile.
+        let ahead = u32::try_from(count.min(QUEUE_MESSAGES)).unwrap_or(u32::MAX);
+        consumer = consumer.receive_queue(ahead);
+    }
     let subscribed = consumer.build();
     tokio::pin!(subscribed);
     let subscribed = tokio::select! {
@@ -180,6 +202,18 @@ async fn subscribe(client: &Client, args: &ConsumeArgs) -> Result<Consumer, Fail
 }
 
 impl ConsumeArgs {
+    fn subscription_type(&self) -> Result<SubscriptionType, Failure> {
+        match self.kind {
+            Kind::Exclusive => Ok(SubscriptionType::Exclusive),
+            Kind::Failover => Ok(SubscriptionType::Failover),
+            Kind::Shared => Ok(SubscriptionType::Shared),
+            Kind::KeyShared => Err(Failure::not_available_yet(
+                "subscriptions of the type key-shared; there are exclusive, failover and shared \
+                 ones so far",
+            )),
+        }
+    }
+
     fn acknowledging(&self) -> Acknowledging {
         match self.ack {
             Ack::Receipt => Acknowledging::WhatIsWritten,

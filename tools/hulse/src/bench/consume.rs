@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use hulse_client::{Client, Consumer, MessageId, Received, StartFrom};
+use hulse_client::{
+    Client, ClientError, Consumer, MessageId, Received, StartFrom, SubscriptionType,
+};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
@@ -14,7 +16,7 @@ use super::workers::{Gate, Role, Running, Workers};
 use crate::cli::CommonFlags;
 use crate::client::{block_on, connect, unless_interrupted};
 use crate::config::ClientSettings;
-use crate::consume::Ends;
+use crate::consume::{Asking, Ends};
 use crate::exit::{Failure, Outcome};
 use crate::progress;
 use crate::topic::show;
@@ -33,10 +35,22 @@ pub(crate) struct ConsumeArgs {
     /// own [default: TOPIC alone]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     topics: Option<u32>,
+    /// How the consumers of a topic share its messages
+    #[arg(long = "type", value_name = "TYPE", default_value = "exclusive")]
+    kind: Kind,
+    /// So many consumers of each topic, each over a connection of its own; more than one with
+    /// --type shared alone
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    consumers: u32,
     /// Where to begin: at the oldest message, or after the newest
     #[arg(long, value_name = "PLACE", default_value = "earliest")]
     from: From,
-    /// End after so many messages of each topic
+    /// End after so many messages of each topic; with one consumer alone
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// End after so many seconds from the first message [default: 10 with --from latest]
@@ -56,10 +70,20 @@ enum From {
     Latest,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// One consumer, which acknowledges cumulatively
+    Exclusive,
+    /// Each message to one of the consumers, which acknowledge one by one
+    Shared,
+}
+
 /// What was measured.
 #[derive(Debug, Serialize)]
 struct Measured {
     conditions: Conditions,
+    #[serde(rename = "type")]
+    kind: &'static str,
     from: &'static str,
     consumers: usize,
     spin: bool,
@@ -88,6 +112,17 @@ struct Counted {
 /// # Errors
 /// When no server can be reached, or receiving fails.
 pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
+    if args.consumers > 1 && args.kind == Kind::Exclusive {
+        return Err(Failure::usage(
+            "several --consumers of a topic share a subscription: add --type shared",
+        ));
+    }
+    if args.consumers > 1 && args.messages.is_some() {
+        return Err(Failure::usage(
+            "--messages counts what one consumer gets; with several --consumers use --duration, or \
+             neither to read to the end",
+        ));
+    }
     let settings = common.client_settings()?;
     let subscription = format!(
         "hulse-bench-{}-{}",
@@ -136,15 +171,26 @@ async fn measure(
                 // The broker sends as soon as there is a consumer, so its making counts.
                 let began = Instant::now();
                 let consumer = client.consumer(&topic, &subscription).start(start);
+                let consumer = match args.kind {
+                    Kind::Exclusive => consumer,
+                    Kind::Shared => consumer.subscription_type(SubscriptionType::Shared),
+                };
                 let consumer = consumer.build().await?;
-                let counted = receive(&consumer, &args, began).await;
+                let place = Place {
+                    client: &client,
+                    topic: &topic,
+                    subscription: &subscription,
+                };
+                let counted = receive(&consumer, &args, &place, began).await;
                 consumer.close().await?;
                 counted
             })
         };
         Box::new(role)
     };
-    let roles: Vec<_> = args.names().into_iter().map(role).collect();
+    let names = args.names().into_iter();
+    let each = names.flat_map(|name| (0..args.consumers).map(move |_| name.clone()));
+    let roles: Vec<_> = each.map(role).collect();
     let consumers = roles.len();
     let mut workers = Workers::start(roles, args.spin)?;
     workers.ready().await?;
@@ -162,9 +208,46 @@ async fn measure(
     Ok(measured(args, conditions, (consumers, threads), &counted))
 }
 
+/// What is read.
+struct Place<'a> {
+    client: &'a Client,
+    topic: &'a str,
+    subscription: &'a str,
+}
+
+impl Place<'_> {
+    /// Asks the broker how far the subscription has come.
+    async fn ask(&self, ends: &mut Ends) -> Result<(), ClientError> {
+        let list = self.client.admin().list_subscriptions(self.topic).await?;
+        let all = list.subscriptions.iter();
+        for one in all.filter(|one| one.name == self.subscription) {
+            ends.stands(one);
+        }
+        Ok(())
+    }
+}
+
+/// Has done with these messages.
+fn acknowledge(consumer: &Consumer, kind: Kind, messages: &[Received]) -> Result<(), ClientError> {
+    match kind {
+        Kind::Exclusive => {
+            let last: BTreeMap<i32, MessageId> = messages
+                .iter()
+                .map(|message| (message.partition(), message.message_id()))
+                .collect();
+            last.values()
+                .try_for_each(|id| consumer.acknowledge_cumulative(id))
+        }
+        Kind::Shared => messages
+            .iter()
+            .try_for_each(|message| consumer.acknowledge(&message.message_id())),
+    }
+}
+
 async fn receive(
     consumer: &Consumer,
     args: &ConsumeArgs,
+    place: &Place<'_>,
     began: Instant,
 ) -> Result<Counted, Failure> {
     let mut counted = Counted {
@@ -182,7 +265,16 @@ async fn receive(
         (None, _, _) => None,
     };
     let to_the_end = args.from == From::Earliest && args.messages.is_none() && duration.is_none();
-    let mut ends = to_the_end.then(|| Ends::new(&consumer.marks()));
+    let in_order = args.kind == Kind::Exclusive;
+    let mut ends = to_the_end.then(|| {
+        let marks = consumer.marks();
+        if in_order {
+            Ends::new(&marks)
+        } else {
+            Ends::of_many(&marks)
+        }
+    });
+    let mut asking = Asking::new(in_order, began);
     loop {
         let left = args.messages.map_or(u64::MAX, |all| all - counted.messages);
         if left == 0 || ends.as_ref().is_some_and(Ends::reached) {
@@ -201,16 +293,19 @@ async fn receive(
         let messages = tokio::select! {
             biased;
             () = over => break,
+            () = sleep_until(asking.at()), if to_the_end && !in_order => {
+                let asked = Instant::now();
+                if let Some(ends) = &mut ends {
+                    place.ask(ends).await?;
+                }
+                asking.asked(Instant::now(), asked.elapsed());
+                continue;
+            }
             messages = consumer.receive_many(at_most) => messages?,
         };
         counted.add(&messages, &mut ends);
-        let last: BTreeMap<i32, MessageId> = messages
-            .iter()
-            .map(|message| (message.partition(), message.message_id()))
-            .collect();
-        for id in last.values() {
-            consumer.acknowledge_cumulative(id)?;
-        }
+        asking.received(Instant::now());
+        acknowledge(consumer, args.kind, &messages)?;
     }
     Ok(counted)
 }
@@ -287,6 +382,10 @@ fn measured(
     let seconds = span.as_secs_f64().max(1e-6);
     Measured {
         conditions,
+        kind: match args.kind {
+            Kind::Exclusive => "exclusive",
+            Kind::Shared => "shared",
+        },
         from: match args.from {
             From::Earliest => "earliest",
             From::Latest => "latest",
@@ -305,11 +404,12 @@ fn measured(
 
 fn text(measured: &Measured) -> String {
     format!(
-        "{}\nfrom {}, {} consumers on {} threads, acknowledging cumulatively\n{} messages of {} bytes together in {:.2} s: \
+        "{}\nfrom {}, {} consumers ({}) on {} threads\n{} messages of {} bytes together in {:.2} s: \
          {:.0} messages/s, {:.1} MB/s\nage when received: {}\n",
         measured.conditions,
         measured.from,
         measured.consumers,
+        measured.kind,
         measured.threads,
         measured.messages,
         measured.bytes,

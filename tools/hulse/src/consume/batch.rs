@@ -38,6 +38,11 @@ impl Batch {
             .collect()
     }
 
+    /// The first `messages`, each.
+    pub(crate) fn ids(&self, messages: usize) -> impl Iterator<Item = MessageId> {
+        self.ends[..messages].iter().map(|(_, id)| *id)
+    }
+
     /// Empties it and keeps its memory.
     pub(crate) fn clear(&mut self) {
         self.text.clear();
@@ -66,6 +71,8 @@ mod tests {
         assert_eq!(ids(0), [""; 0]);
         assert_eq!(ids(1), ["1:0:0:0"]);
         assert_eq!(ids(3), ["1:0:0:1", "1:7:1:0"]);
+        let each: Vec<_> = batch.ids(2).map(|id| id.to_string()).collect();
+        assert_eq!(each, ["1:0:0:0", "1:7:1:0"]);
         batch.clear();
         assert_eq!((batch.messages(), batch.text.len()), (0, 0));
     }

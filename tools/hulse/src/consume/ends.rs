@@ -12,11 +12,23 @@ pub(crate) struct Ends {
     watermarks: BTreeMap<i32, Offset>,
     /// Those partitions that have not come to it.
     open: BTreeMap<i32, Offset>,
+    /// Messages come in order, so that the last one says that all have come.
+    in_order: bool,
 }
 
 impl Ends {
-    /// The ends for a subscription that stands at these marks.
+    /// The ends for a subscription that stands at these marks, and whose messages come in order.
     pub(crate) fn new(marks: &[PartitionMarks]) -> Self {
+        Self::with(marks, true)
+    }
+
+    /// The same for one whose messages go to several consumers, in any order: what comes to one of
+    /// them says nothing, so that it is only the broker's word that ends a partition.
+    pub(crate) fn of_many(marks: &[PartitionMarks]) -> Self {
+        Self::with(marks, false)
+    }
+
+    fn with(marks: &[PartitionMarks], in_order: bool) -> Self {
         let ends = |one: &PartitionMarks| (one.partition, one.high_watermark);
         let unfinished = |one: &&PartitionMarks| {
             one.mark.offset < one.high_watermark && one.log_start < one.high_watermark
@@ -24,7 +36,13 @@ impl Ends {
         Self {
             watermarks: marks.iter().map(ends).collect(),
             open: marks.iter().filter(unfinished).map(ends).collect(),
+            in_order,
         }
+    }
+
+    /// Whether what comes says when it is the end.
+    pub(crate) const fn are_in_order(&self) -> bool {
+        self.in_order
     }
 
     /// Whether everything has come.
@@ -39,14 +57,15 @@ impl Ends {
         };
         let wanted = id.offset < *watermark;
         let last_of_batch = u32::try_from(id.index).is_ok_and(|index| index + 1 >= batch_messages);
-        if !wanted || (id.offset.next() >= *watermark && last_of_batch) {
+        let last = id.offset.next() >= *watermark && last_of_batch;
+        if self.in_order && (!wanted || last) {
             self.open.remove(&id.partition);
         }
         wanted
     }
 
     /// The broker says where the subscription stands. Nothing comes of what was acknowledged out
-    /// of order before, so this is how its end is found.
+    /// of order before, or has gone to another consumer, so this is how its end is found.
     pub(crate) fn stands(&mut self, subscription: &SubscriptionDescription) {
         let Some(watermark) = self.open.get(&subscription.partition) else {
             return;
@@ -107,6 +126,22 @@ mod tests {
         assert!(ends.reached());
         let mut done = Ends::new(&[marks(-1, 5, 0, 5)]);
         assert!(!done.received(&id("1:5:-1:0"), 1));
+    }
+
+    #[test]
+    fn where_many_consume_what_comes_ends_nothing() {
+        let mut ends = Ends::of_many(&[marks(-1, 0, 0, 2)]);
+        assert!(ends.received(&id("1:1:-1:0"), 1), "the last one");
+        assert!(!ends.received(&id("1:2:-1:0"), 1), "one behind it");
+        assert!(!ends.reached());
+        ends.stands(&SubscriptionDescription {
+            partition: -1,
+            mark: "2.0".to_owned(),
+            backlog_entries: 7,
+            ..SubscriptionDescription::default()
+        });
+        assert!(ends.reached());
+        assert!(Ends::of_many(&[marks(-1, 2, 0, 2)]).reached());
     }
 
     #[test]

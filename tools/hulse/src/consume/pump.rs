@@ -6,17 +6,18 @@ use std::io::IsTerminal;
 use std::pin::Pin;
 use std::time::Duration;
 
-use hulse_client::{Client, ClientError, Consumer, PartitionMarks, Received};
+use hulse_client::{Client, ClientError, Consumer, Received};
 use indicatif::ProgressBar;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::ConsumeArgs;
+use super::asking::Asking;
 use super::batch::Batch;
 use super::ends::Ends;
 use super::form::Form;
 use super::outlet::{Outlet, Written};
 use super::receipts::Receipts;
+use super::{ConsumeArgs, Kind};
 use crate::client::interrupted;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::progress;
@@ -27,8 +28,6 @@ const BATCH_MESSAGES: usize = 4096;
 const LAST_WRITE: Duration = Duration::from_secs(1);
 /// How long receipts are waited for once somebody has interrupted.
 const LAST_RECEIPTS: Duration = Duration::from_secs(5);
-/// How long it is quiet before the broker is asked whether the end has been reached.
-const QUIET: Duration = Duration::from_millis(200);
 
 /// Which messages are wanted.
 #[derive(Debug)]
@@ -39,12 +38,9 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// `count` messages, or those up to the high watermarks of `marks`, or all.
-    pub(crate) fn new(count: Option<u64>, marks: Option<Vec<PartitionMarks>>) -> Self {
-        Self {
-            left: count,
-            ends: marks.map(|marks| Ends::new(&marks)),
-        }
+    /// `count` messages, or those up to the `ends`, or all.
+    pub(crate) const fn new(count: Option<u64>, ends: Option<Ends>) -> Self {
+        Self { left: count, ends }
     }
 
     fn is_over(&self) -> bool {
@@ -94,7 +90,7 @@ pub(crate) struct Pump<'a> {
     bar: ProgressBar,
     messages: u64,
     /// When the broker is asked whether the end has been reached.
-    ask_at: Instant,
+    asking: Asking,
 }
 
 /// A signal that may have come.
@@ -118,17 +114,18 @@ impl<'a> Pump<'a> {
             // Messages and a bar would write over each other.
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
+        let in_order = args.kind != Kind::Shared;
         Ok(Self {
             client,
             consumer,
             args,
             form,
             wanted,
-            receipts: Receipts::new(consumer, args.acknowledging()),
+            receipts: Receipts::new(consumer, args.acknowledging(), in_order),
             lent: Some((outlet, Batch::default())),
             bar,
             messages: 0,
-            ask_at: Instant::now() + QUIET,
+            asking: Asking::new(in_order, Instant::now()),
         })
     }
 
@@ -178,12 +175,14 @@ impl<'a> Pump<'a> {
 
     async fn pump(&mut self, signal: &mut Signal) -> Result<End, Failure> {
         while !self.wanted.is_over() {
-            let asking = self.wanted.ends.is_some() && self.receipts.settled();
-            let ask_at = self.ask_at;
+            let ends = self.wanted.ends.as_ref();
+            let asking = ends.is_some_and(|it| self.receipts.settled() || !it.are_in_order());
+            let ask_at = self.asking.at();
             tokio::select! {
                 biased;
                 () = &mut *signal => return Ok(End::Interrupted),
                 receipt = self.receipts.next() => receipt?,
+                () = sleep_until(ask_at), if asking => self.ask().await?,
                 received = self.consumer.receive_many(self.wanted.at_most()) => {
                     match received {
                         Ok(messages) => {
@@ -195,16 +194,22 @@ impl<'a> Pump<'a> {
                         Err(error @ ClientError::Corrupt { .. }) => eprintln!("hulse: {error}"),
                         Err(error) => return Err(error.into()),
                     }
-                    self.ask_at = Instant::now() + QUIET;
+                    self.asking.received(Instant::now());
                 }
-                () = sleep_until(ask_at), if asking => self.ask().await?,
             }
         }
         Ok(End::Over)
     }
 
-    /// Asks the broker whether the end has been reached without anything more to come.
+    /// Asks the broker whether the end has been reached without anything more to come here. What is
+    /// written and not acknowledged yet cannot be at its end: it is acknowledged first.
     async fn ask(&mut self) -> Result<(), Failure> {
+        let began = Instant::now();
+        if !self.receipts.settled() {
+            self.receipts.acknowledge();
+            self.asking.asked(began, Duration::ZERO);
+            return Ok(());
+        }
         let list = self
             .client
             .admin()
@@ -219,7 +224,7 @@ impl<'a> Pump<'a> {
                 ends.stands(one);
             }
         }
-        self.ask_at = Instant::now() + QUIET;
+        self.asking.asked(Instant::now(), began.elapsed());
         Ok(())
     }
 
@@ -260,7 +265,7 @@ impl<'a> Pump<'a> {
             Written::All => batch.messages(),
             Written::ReaderGone { bytes } | Written::Failed { bytes, .. } => batch.within(bytes),
         };
-        self.receipts.written(batch.last_ids(count));
+        self.receipts.written(&batch, count);
         self.messages += count as u64;
         self.bar.inc(batch.text.len() as u64);
         self.bar.set_message(format!("{} messages", self.messages));

@@ -6,6 +6,11 @@ use std::time::Duration;
 use hulse_client::{AckHandle, ClientError, Consumer, MessageId};
 use tokio::time::{Instant, sleep_until};
 
+use super::batch::Batch;
+
+/// Messages that wait to be acknowledged one by one at the most.
+const WRITTEN_MAX: usize = 65_536;
+
 /// What is acknowledged, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledging {
@@ -17,13 +22,54 @@ pub(crate) enum Acknowledging {
     Nothing,
 }
 
+/// Messages that are written and not acknowledged.
+#[derive(Debug)]
+enum Unacknowledged {
+    /// The last one of each partition; all before it are meant as well.
+    UpTo(BTreeMap<i32, MessageId>),
+    /// Each.
+    Each(Vec<MessageId>),
+}
+
+impl Unacknowledged {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::UpTo(last) => last.is_empty(),
+            Self::Each(ids) => ids.is_empty(),
+        }
+    }
+
+    /// The first `messages` of a batch have been written.
+    fn add(&mut self, batch: &Batch, messages: usize) {
+        match self {
+            Self::UpTo(last) => last.extend(batch.last_ids(messages)),
+            Self::Each(ids) => ids.extend(batch.ids(messages)),
+        }
+    }
+
+    /// Whether these are too many to wait with.
+    const fn are_many(&self) -> bool {
+        matches!(self, Self::Each(ids) if ids.len() >= WRITTEN_MAX)
+    }
+
+    /// Acknowledges them all.
+    fn acknowledge(&mut self, consumer: &Consumer) -> Vec<AckHandle> {
+        match self {
+            Self::UpTo(last) => std::mem::take(last)
+                .values()
+                .map(|id| consumer.acknowledge_cumulative_with_receipt(id))
+                .collect(),
+            Self::Each(ids) => consumer.acknowledge_all_with_receipt(&std::mem::take(ids)),
+        }
+    }
+}
+
 /// The acknowledgements of one consumer.
 #[derive(Debug)]
 pub(crate) struct Receipts<'a> {
     consumer: &'a Consumer,
     how: Acknowledging,
-    /// The last message of each partition that is written and not acknowledged.
-    written: BTreeMap<i32, MessageId>,
+    written: Unacknowledged,
     /// When these are acknowledged at the latest.
     due: Option<Instant>,
     /// Acknowledgements whose receipts have not come.
@@ -31,38 +77,40 @@ pub(crate) struct Receipts<'a> {
 }
 
 impl<'a> Receipts<'a> {
-    /// Nothing is acknowledged yet.
-    pub(crate) const fn new(consumer: &'a Consumer, how: Acknowledging) -> Self {
+    /// Nothing is acknowledged yet. Messages that come in order are acknowledged up to the last
+    /// one, others one by one.
+    pub(crate) const fn new(consumer: &'a Consumer, how: Acknowledging, in_order: bool) -> Self {
         Self {
             consumer,
             how,
-            written: BTreeMap::new(),
+            written: if in_order {
+                Unacknowledged::UpTo(BTreeMap::new())
+            } else {
+                Unacknowledged::Each(Vec::new())
+            },
             due: None,
             waiting: VecDeque::new(),
         }
     }
 
-    /// These messages, the last of their partitions, and all before them have been written.
-    pub(crate) fn written(&mut self, last: BTreeMap<i32, MessageId>) {
-        match self.how {
-            Acknowledging::Nothing => return,
-            Acknowledging::WhatIsWritten => self.written.extend(last),
-            Acknowledging::Every(interval) => {
-                self.written.extend(last);
-                self.due.get_or_insert_with(|| Instant::now() + interval);
-                return;
-            }
+    /// The first `messages` of a batch have been written.
+    pub(crate) fn written(&mut self, batch: &Batch, messages: usize) {
+        if messages == 0 || self.how == Acknowledging::Nothing {
+            return;
         }
-        self.acknowledge();
+        self.written.add(batch, messages);
+        match self.how {
+            Acknowledging::Every(interval) if !self.written.are_many() => {
+                self.due.get_or_insert_with(|| Instant::now() + interval);
+            }
+            _ => self.acknowledge(),
+        }
     }
 
     /// Acknowledges everything that has been written.
     pub(crate) fn acknowledge(&mut self) {
         self.due = None;
-        for id in std::mem::take(&mut self.written).values() {
-            self.waiting
-                .push_back(self.consumer.acknowledge_cumulative_with_receipt(id));
-        }
+        self.waiting.extend(self.written.acknowledge(self.consumer));
     }
 
     /// Whether everything that has been written is acknowledged with a receipt.
