@@ -143,7 +143,7 @@ impl KeyShared {
         // It takes nothing any more.
         self.pause(consumer, true);
         self.members.remove(&consumer);
-        self.turns.leave(consumer);
+        self.turns.forget(consumer);
         self.sort_all();
         true
     }

@@ -14,7 +14,7 @@ use crate::load::Load;
 use crate::turns::Turns;
 
 /// Every entry goes to the consumer whose turn it is: of those that can take one, and of the best
-/// priority among them, the one that has waited longest. What comes back (asked for again, or from a
+/// priority among them, the one that was given least. What comes back (asked for again, or from a
 /// consumer that went away) goes out before what is new. A consumer that holds too many
 /// unacknowledged messages gets no more until half of them are acknowledged, and neither does any
 /// when all together hold too many. [`crate::Dispatcher`] describes the calls.
@@ -99,7 +99,7 @@ impl Shared {
             self.put_back(cursor, offset);
         }
         self.members.remove(&consumer);
-        self.turns.leave(consumer);
+        self.turns.forget(consumer);
         true
     }
 
@@ -158,7 +158,7 @@ impl Shared {
             redelivery_count,
         };
         self.pending.insert(offset, pending);
-        self.turns.leave(consumer);
+        self.turns.took(consumer, left);
         self.queue(consumer);
         Some(Delivery {
             consumer,

@@ -61,7 +61,7 @@ pub(crate) struct ConsumeArgs {
     /// Name under which progress is kept; made when it does not exist
     #[arg(short, long, value_name = "SUBSCRIPTION")]
     subscription: String,
-    /// How consumers of the subscription share its messages (key-shared: not available yet)
+    /// How consumers of the subscription share its messages
     #[arg(long = "type", value_name = "TYPE", default_value = "exclusive")]
     kind: Kind,
     /// Where a new subscription begins; one that exists goes on where it is
@@ -125,7 +125,7 @@ enum Ack {
 /// # Errors
 /// When no server can be reached, it refuses, or stdout cannot be written.
 pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
-    let kind = args.subscription_type()?;
+    let kind = args.subscription_type();
     if kind == SubscriptionType::Shared && args.until_end && args.ack == Ack::None {
         return Err(Failure::usage(
             "--until-end on a shared subscription ends when all is acknowledged, which --ack none \
@@ -202,15 +202,12 @@ async fn subscribe(
 }
 
 impl ConsumeArgs {
-    fn subscription_type(&self) -> Result<SubscriptionType, Failure> {
+    const fn subscription_type(&self) -> SubscriptionType {
         match self.kind {
-            Kind::Exclusive => Ok(SubscriptionType::Exclusive),
-            Kind::Failover => Ok(SubscriptionType::Failover),
-            Kind::Shared => Ok(SubscriptionType::Shared),
-            Kind::KeyShared => Err(Failure::not_available_yet(
-                "subscriptions of the type key-shared; there are exclusive, failover and shared \
-                 ones so far",
-            )),
+            Kind::Exclusive => SubscriptionType::Exclusive,
+            Kind::Failover => SubscriptionType::Failover,
+            Kind::Shared => SubscriptionType::Shared,
+            Kind::KeyShared => SubscriptionType::KeyShared,
         }
     }
 

@@ -73,6 +73,8 @@ struct Account {
     consumers: [Consumer; 2],
     /// Those that can take something, the one that has waited longest first.
     turns: Vec<usize>,
+    /// How many messages more each was given than whoever had the last turn, when it took its place.
+    given: [u32; 2],
     places: [Place; 3],
     counts: [u32; 3],
     acknowledged: [[bool; 2]; 3],
@@ -190,6 +192,7 @@ impl World {
             assert_eq!(self.dispatcher.detach(id(consumer), &self.cursor), attached);
         }
         self.account.consumers[consumer] = Consumer::default();
+        self.account.given[consumer] = 0;
         self.give_back_all(consumer);
     }
 
@@ -230,6 +233,10 @@ impl World {
         self.account.consumers[consumer].permits -= i64::from(delivery.messages);
         // Its turn is over.
         self.account.turns.retain(|it| *it != consumer);
+        let account = &mut self.account;
+        let before = account.given[consumer];
+        account.given[consumer] += delivery.messages;
+        account.given = account.given.map(|given| given.saturating_sub(before));
         self.delivered += 1;
     }
 
@@ -240,9 +247,9 @@ impl World {
         }
         let end = at(self.end);
         let account = &self.account;
-        let best = account.turns.iter().map(|it| self.priorities[*it]).min();
-        let mut turns = account.turns.iter();
-        let taker = turns.find(|it| Some(self.priorities[**it]) == best);
+        let turns = account.turns.iter();
+        // Of equals the first is taken.
+        let taker = turns.min_by_key(|it| (self.priorities[**it], account.given[**it]));
         let taker = taker.filter(|_| !account.full);
         let candidate = account.candidate(self.end);
         let expected = taker.zip(candidate).map(|(consumer, entry)| Next {

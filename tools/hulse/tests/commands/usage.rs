@@ -49,7 +49,6 @@ fn what_is_not_there_yet_says_so_in_one_sentence() {
         ],
         &["serve", "--timing", "wan"],
         &["serve", "--timing", "ci"],
-        &["consume", "t", "-s", "s", "--type", "key-shared"],
         &["topic", "list", "--token-file", "t"],
         &["topic", "list", "--tls-ca", "ca.pem"],
     ];
