@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hulse_client::{ClientError, SubscriptionType};
-use hulse_wire::{AckKind, Request};
+use hulse_wire::{AckKind, Reply, Request};
 
 use crate::broker::{Broker, Peer, entry, within};
 use crate::consuming::{ack, consumer, id, pair, range, receive};
@@ -128,6 +128,57 @@ async fn over_a_new_connection_what_was_wanted_again_comes_without_being_asked_f
     }
     let again = receive(&consumer, 2).await;
     assert_eq!(again, [pair("1:2:-1:0", "x"), pair("1:4:-1:0", "x")]);
+}
+
+#[tokio::test]
+async fn what_was_handed_out_over_an_earlier_connection_is_still_waited_for() {
+    let broker = Broker::start().await;
+    let (_client, consumer, mut peer, stream) = consumer(&broker, 20_000, |builder| {
+        builder.ack_timeout(Duration::from_secs(1))
+    })
+    .await;
+    let second = entry(1, 2, &["x"]);
+    peer.deliver(stream, &second).await;
+    receive(&consumer, 1).await;
+    drop(peer);
+    let mut peer = broker.welcome().await;
+    peer.locate(&[&broker.address]).await;
+    let (stream, _) = peer.subscribe(2, 9).await;
+    // It comes again over the new one, and is not handed out again: the application has it.
+    peer.deliver_again(stream, &second, &[], 1).await;
+    assert_eq!(redeliver(&mut peer).await, [2]);
+    peer.deliver_again(stream, &second, &[], 2).await;
+    let again = within(consumer.receive()).await.unwrap();
+    assert_eq!(
+        (again.message_id(), again.redelivery_count()),
+        (id(2, 0), 2)
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_while_an_acknowledgement_before_it_waits() {
+    let broker = Broker::start().await;
+    let (_client, consumer, mut peer, stream) = consumer(&broker, 20_000, |builder| {
+        builder.negative_ack_delay(Duration::ZERO)
+    })
+    .await;
+    for offset in 2..20 {
+        peer.deliver(stream, &entry(1, offset, &["x"])).await;
+    }
+    receive(&consumer, 18).await;
+    // As many as may be on the way: the next one waits for a confirmation.
+    let mut first = None;
+    for offset in 2..18 {
+        consumer.acknowledge(&id(offset, 0)).unwrap();
+        let (correlation, _, ranges) = ack(&mut peer).await;
+        assert_eq!(ranges, [range(offset, 0, 0)]);
+        first.get_or_insert(correlation);
+    }
+    consumer.acknowledge(&id(18, 0)).unwrap();
+    consumer.negative_acknowledge(&id(19, 0)).unwrap();
+    peer.reply(stream, first.unwrap(), &Reply::Acked).await;
+    assert_eq!(ack(&mut peer).await.2, [range(18, 0, 0)]);
+    assert_eq!(redeliver(&mut peer).await, [19]);
 }
 
 #[tokio::test]
