@@ -147,6 +147,11 @@ impl Broker {
         self.waiting
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Memory of its own, in bytes.
     ///
     /// # Errors

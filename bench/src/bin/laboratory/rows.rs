@@ -3,6 +3,7 @@
 pub(crate) mod beside_iggy;
 pub(crate) mod beside_others;
 pub(crate) mod cold;
+pub(crate) mod crowd;
 pub(crate) mod curves;
 pub(crate) mod ingest;
 pub(crate) mod latency;
@@ -118,6 +119,11 @@ pub(crate) const PIECES: &[Piece] = &[
         name: "curves-cost",
         about: "plots of a message's cost against partitions and connections",
         measure: Measure::Curves(curves::costs),
+    },
+    Piece {
+        name: "curves-connections",
+        about: "plots of memory and processor time against idle connections",
+        measure: Measure::Curves(crowd::idle),
     },
     Piece {
         name: "curves-backlog",
