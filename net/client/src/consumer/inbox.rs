@@ -113,6 +113,7 @@ impl Inbox {
         }
         let it = &mut self.lanes[lane];
         it.generation = generation;
+        it.seen.begins_anew();
         it.moving = false;
         it.window.restart(it.paused)
     }
@@ -135,6 +136,7 @@ impl Inbox {
     /// Another consumer gets the messages of a partition now, also those that wait here.
     pub(crate) fn retire(&mut self, lane: usize) {
         self.drop_deliveries(lane, |_| true);
+        self.lanes[lane].seen.begins_anew();
     }
 
     /// These entries, rising, are to be handed out when they come again. What waits of them comes
@@ -159,6 +161,7 @@ impl Inbox {
         self.items.retain(|item| match item {
             Item::Delivery { lane: of, delivery } if *of == lane && which(delivery.offset()) => {
                 it.window.taken(delivery.open());
+                delivery.dropped(&mut it.seen);
                 false
             }
             _ => true,
@@ -291,6 +294,8 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
     use hulse_model::batch::Message;
     use hulse_model::entry::encode_entry;
     use hulse_model::{Entry, EntryDraft, PayloadFormat, ProducerId, Term};
@@ -537,6 +542,122 @@ mod tests {
         assert_eq!(drain(&mut inbox), both([3, 4, 1, 5]));
         arrive(&mut inbox, 1..6);
         assert_eq!(drain(&mut inbox), both([]), "once only");
+    }
+
+    #[derive(Debug, Clone)]
+    enum Wanted {
+        Send(usize),
+        Arrive(usize),
+        Take(usize),
+        Acknowledge(prop::sample::Index),
+        Negative(prop::sample::Index),
+        Reconnect,
+        Retire,
+    }
+
+    fn wanted() -> impl Strategy<Value = Wanted> {
+        let one = any::<prop::sample::Index>;
+        prop_oneof![
+            6 => (1..4_usize).prop_map(Wanted::Send),
+            6 => (1..4_usize).prop_map(Wanted::Arrive),
+            6 => (1..6_usize).prop_map(Wanted::Take),
+            2 => one().prop_map(Wanted::Acknowledge),
+            2 => one().prop_map(Wanted::Negative),
+            1 => Just(Wanted::Reconnect),
+            1 => Just(Wanted::Retire),
+        ]
+    }
+
+    proptest! {
+        /// A broker that sends in order, from an entry on when that is wanted again and from the
+        /// first one when the stream or the active consumer changes; what is on the way then comes
+        /// first, or not at all. Three messages to an entry.
+        #[test]
+        fn in_order_what_is_wanted_again_comes_again_and_nothing_else_does(
+            entries in 1..8_u64,
+            steps in prop::collection::vec(wanted(), 0..150),
+        ) {
+            let mut inbox = Inbox::new(&[-1], LIMITS, SkipSeen::InOrder);
+            let mut generation = 1;
+            inbox.restart(0, generation);
+            let mut acked = BTreeSet::new();
+            let (mut next, mut on_the_way) = (0, VecDeque::new());
+            // How often each message was handed out, and how often it may have been.
+            let mut handed: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+            let mut allowed: BTreeMap<u64, u32> = BTreeMap::new();
+            let mut owed = BTreeSet::new();
+            let rest = [Wanted::Send(9), Wanted::Arrive(999), Wanted::Take(9_999)];
+            for step in steps.into_iter().chain(rest) {
+                let known: Vec<(u64, u32)> = handed.keys().copied().collect();
+                match step {
+                    Wanted::Send(count) => {
+                        for _ in 0..count {
+                            let ranges: Vec<AckRange> = (0..3)
+                                .filter(|index| acked.contains(&(next, *index)))
+                                .map(|index| AckRange::message(Offset(next), index))
+                                .collect();
+                            if next < entries && ranges.len() < 3 {
+                                on_the_way.push_back((generation, delivery(1, next, 3, ranges)));
+                            }
+                            next = entries.min(next + 1);
+                        }
+                    }
+                    Wanted::Arrive(count) => {
+                        for _ in 0..count {
+                            if let Some((generation, delivery)) = on_the_way.pop_front() {
+                                inbox.arrived(0, generation, delivery);
+                            }
+                        }
+                    }
+                    Wanted::Take(count) => {
+                        for _ in 0..count {
+                            if let Taken::Message(message) = inbox.take(&mut Vec::new()) {
+                                let id = message.message_id();
+                                let place = (id.offset.0, u32::try_from(id.index).unwrap());
+                                *handed.entry(place).or_default() += 1;
+                                owed.remove(&place);
+                            }
+                        }
+                    }
+                    Wanted::Acknowledge(which) if !known.is_empty() => {
+                        let place = *which.get(&known);
+                        acked.insert(place);
+                        owed.remove(&place);
+                    }
+                    Wanted::Negative(which) if !known.is_empty() => {
+                        let (offset, _) = *which.get(&known);
+                        *allowed.entry(offset).or_default() += 1;
+                        let of_entry = known.iter().filter(|it| it.0 == offset);
+                        owed.extend(of_entry.filter(|it| !acked.contains(it)).copied());
+                        inbox.forget(0, &[Offset(offset)], false);
+                        next = next.min(offset);
+                    }
+                    Wanted::Acknowledge(_) | Wanted::Negative(_) => {}
+                    Wanted::Reconnect | Wanted::Retire => {
+                        if matches!(step, Wanted::Reconnect) {
+                            generation += 1;
+                            inbox.restart(0, generation);
+                        } else {
+                            inbox.retire(0);
+                        }
+                        on_the_way.clear();
+                        next = 0;
+                        // What comes again is cut off in the middle, and then comes once more.
+                        for times in allowed.values_mut() {
+                            *times += 1;
+                        }
+                    }
+                }
+            }
+            for offset in 0..entries {
+                for place in (0..3).map(|index| (offset, index)) {
+                    let times = handed.get(&place).copied().unwrap_or_default();
+                    let most = 1 + allowed.get(&offset).copied().unwrap_or_default();
+                    prop_assert!((1..=most).contains(&times), "{place:?}: {times} of {most}");
+                }
+            }
+            prop_assert!(owed.is_empty(), "never came again: {owed:?}");
+        }
     }
 
     #[test]
