@@ -27,7 +27,11 @@ const FAILED_DELAY_MIN: Duration = Duration::from_secs(1);
 /// A message whose [redelivery count](Received::redelivery_count) is above the limit is not handed
 /// out. The consumer publishes it, with its key and value, to another topic, and acknowledges it
 /// once that has been acknowledged. So a message is never lost on the way, but it may stand there
-/// more than once: at least once is what is guaranteed.
+/// more than once: at least once is what is guaranteed. What has not been published when the
+/// consumer goes comes again to the next one.
+///
+/// It is [`Consumer::receive`](crate::Consumer::receive) that finds such messages: as long as nobody
+/// receives, they wait with the others.
 ///
 /// When it cannot be published, [`Consumer::receive`](crate::Consumer::receive) gives
 /// [`ClientError::DeadLetter`] and goes on with the next message; the one that failed comes again

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hulse_model::batch::{BatchError, MESSAGE_HEADER_BYTES, Messages};
 use hulse_model::entry::ENTRY_HEADER_BYTES;
 use hulse_model::{EntryHeader, Offset};
-use hulse_wire::AckRange;
+use hulse_wire::{ACK_RANGES_MAX, AckRange};
 
 use crate::consumer::received::Received;
 use crate::consumer::seen::Seen;
@@ -57,8 +57,17 @@ impl Delivery {
 
     /// Whether anything of it is to be handed out; it has just come.
     pub(crate) fn is_wanted(&mut self, seen: &mut Seen) -> bool {
-        self.again = seen.arrives(&self.header);
+        // Only an entry with more holes than one frame can name comes in several parts.
+        let has_more_parts = self.acked.len() >= ACK_RANGES_MAX - 1;
+        self.again = seen.arrives(&self.header, has_more_parts);
         self.again || !seen.has_all(&self.header)
+    }
+
+    /// It is dropped before all of it was handed out, and comes again.
+    pub(crate) fn dropped(&self, seen: &mut Seen) {
+        if self.again {
+            seen.forget(self.header.offset);
+        }
     }
 
     fn is_acked(&self, index: u32) -> bool {

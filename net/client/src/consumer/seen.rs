@@ -34,11 +34,11 @@ impl Seen {
         }
     }
 
-    /// An entry came. Gives whether it comes again because that was asked for: then its messages
-    /// are new, whatever [`Self::has`] says.
-    pub(crate) fn arrives(&mut self, header: &EntryHeader) -> bool {
+    /// An entry came, or a part of it behind which more may come. Gives whether it comes again
+    /// because that was asked for: then its messages are new, whatever [`Self::has`] says.
+    pub(crate) fn arrives(&mut self, header: &EntryHeader, has_more_parts: bool) -> bool {
         match self {
-            Self::InOrder(seen) => seen.arrives(header.offset),
+            Self::InOrder(seen) => seen.arrives(header.offset, has_more_parts),
             Self::Nothing | Self::AnyOrder(_) => false,
         }
     }
@@ -90,6 +90,13 @@ impl Seen {
         }
     }
 
+    /// The broker begins anew: what comes next is no other part of what came last.
+    pub(crate) fn begins_anew(&mut self) {
+        if let Self::InOrder(seen) = self {
+            seen.coming = None;
+        }
+    }
+
     /// Everything is new from now on.
     pub(crate) fn clear(&mut self) {
         match self {
@@ -108,18 +115,15 @@ pub(crate) struct InOrder {
     last: Option<(Term, Offset, u32)>,
     /// Entries before it that are to be handed out again when they come again.
     again: BTreeSet<Offset>,
-    /// The one of them that is coming: an entry may come in several parts.
+    /// The one of them that has come in part.
     coming: Option<Offset>,
 }
 
 impl InOrder {
-    fn arrives(&mut self, offset: Offset) -> bool {
-        if self.again.remove(&offset) {
-            self.coming = Some(offset);
-        } else if self.coming != Some(offset) {
-            self.coming = None;
-        }
-        self.coming.is_some()
+    fn arrives(&mut self, offset: Offset, has_more_parts: bool) -> bool {
+        let again = self.again.remove(&offset) || self.coming == Some(offset);
+        self.coming = (again && has_more_parts).then_some(offset);
+        again
     }
 
     fn has(&self, header: &EntryHeader, index: u32) -> bool {
@@ -307,7 +311,7 @@ mod tests {
                     prop_assert_eq!(seen.has(&header, index), *known, "{}:{} {}", term, offset, index);
                 }
                 prop_assert_eq!(seen.has_all(&header), known.iter().all(|known| *known));
-                prop_assert!(!seen.arrives(&header));
+                prop_assert!(!seen.arrives(&header, true));
             }
         }
     }
@@ -340,12 +344,18 @@ mod tests {
         let mut seen = Seen::new(SkipSeen::InOrder);
         seen.add(&header(1, 9), 0);
         seen.forget(Offset(5));
-        assert!(!seen.arrives(&header(1, 4)));
-        assert!(seen.arrives(&header(1, 5)), "first part");
+        assert!(!seen.arrives(&header(1, 4), true));
+        assert!(seen.arrives(&header(1, 5), true), "first part");
         seen.add(&header(1, 5), 3);
-        assert!(seen.arrives(&header(1, 5)), "second part");
-        assert!(!seen.arrives(&header(1, 6)));
-        assert!(!seen.arrives(&header(1, 5)), "once only");
+        assert!(seen.arrives(&header(1, 5), false), "second part");
+        assert!(!seen.arrives(&header(1, 5), false), "once only");
         assert!(seen.has_all(&header(1, 6)), "the others stay known");
+        seen.forget(Offset(5));
+        assert!(seen.arrives(&header(1, 5), true));
+        seen.begins_anew();
+        assert!(!seen.arrives(&header(1, 5), true), "it is not another part");
+        seen.forget(Offset(5));
+        assert!(seen.arrives(&header(1, 5), true));
+        assert!(!seen.arrives(&header(1, 6), true) && !seen.arrives(&header(1, 5), true));
     }
 }
