@@ -93,9 +93,9 @@ fn every_failure_has_its_exit_status() {
     Hulse::to(&broker, "topic describe a/b")
         .run()
         .refused(2, &["a/b"]);
-    Hulse::to(&broker, "consume orders -s x --type key-shared")
+    Hulse::to(&broker, "explain nothing nobodys")
         .run()
-        .refused(2, &["not available yet"]);
+        .refused(1, &["TOPIC_NOT_FOUND"]);
     Hulse::to(&broker, "topic grow orders --partitions 4")
         .run()
         .refused(2, &["not available yet"]);

@@ -268,6 +268,59 @@ fn what_was_acknowledged_with_a_receipt_comes_to_nobody_again() {
     });
 }
 
+/// The reason, as one word, for which the subscription stands still.
+fn reason(broker: &Broker) -> String {
+    let said = Hulse::to(broker, "explain jobs work --json").done();
+    let json: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    let blocked = &json["subscriptions"][0]["blocked"];
+    blocked["reason"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_a_subscription_waits_for_is_explained() {
+    let runtime = Runtime::new().unwrap();
+    let broker = Broker::start(1);
+    Hulse::to(&broker, "produce jobs --key-separator :")
+        .input(b"a:1\nb:2\nc:3\n")
+        .done();
+    let is = |expected: &str| {
+        wait_until(expected, LIMIT, || {
+            (reason(&broker) == expected).then_some(())
+        });
+    };
+    runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        let narrow = client.consumer("jobs", "work");
+        let narrow = narrow
+            .subscription_type(SubscriptionType::Shared)
+            .name("narrow");
+        let narrow = narrow.receive_queue(1).build().await.unwrap();
+        is("no-permits");
+        let first = narrow.receive().await.unwrap();
+        let wide = consumer(&client, SubscriptionType::Shared, "wide").await;
+        is("unacknowledged");
+        let said = Hulse::to(&broker, "explain jobs work").done();
+        let said = String::from_utf8(said).unwrap();
+        assert!(
+            said.contains("consumer narrow has not acknowledged 0.0"),
+            "{said}"
+        );
+        narrow
+            .acknowledge_with_receipt(&first.message_id())
+            .await
+            .unwrap();
+        narrow.close().await.unwrap();
+        for received in drain(&wide).await {
+            wide.acknowledge_with_receipt(&received.message_id())
+                .await
+                .unwrap();
+        }
+        is("caught-up");
+        wide.close().await.unwrap();
+        is("no-consumer");
+    });
+}
+
 /// Who has which keys, and how far each has come.
 #[derive(Default)]
 struct Keys {

@@ -16,7 +16,7 @@ use crate::outlets::Outlets;
 use crate::partition::{Partition, unopened};
 use crate::served::{Attached, Served, Warming};
 use crate::sibling::Answer;
-use crate::stats::{ConsumerStats, SubscriptionStats};
+use crate::stats::{BlockedStats, ConsumerStats, SubscriptionStats};
 
 /// What a consumer asks for when it attaches.
 #[derive(Debug)]
@@ -464,7 +464,12 @@ impl<D: Disk> Partition<D> {
                 backlog_entries: cursor.backlog(end),
                 acknowledged_ranges: cursor.ranges(),
                 consumers: served.map(consumers_of).unwrap_or_default(),
-                blocked: blocked.map(|blocked| blocked.explain(name_of)),
+                blocked: blocked.map(|blocked| BlockedStats {
+                    reason: blocked.reason(),
+                    consumer: blocked.consumer().map(name_of),
+                    entry: blocked.entry(),
+                    text: blocked.explain(name_of),
+                }),
             }
         };
         self.state.subscriptions().map(describe).collect()

@@ -34,4 +34,4 @@ pub use effect::{Effect, Receipt, Refusal, Reply};
 pub use partition::{AckLevel, PartitionSpec};
 pub use recovery::{OpenError, Recovered};
 pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};
-pub use stats::{ConsumerStats, PartitionStats, ShardStats, SubscriptionStats};
+pub use stats::{BlockedStats, ConsumerStats, PartitionStats, ShardStats, SubscriptionStats};

@@ -117,8 +117,21 @@ pub struct SubscriptionStats {
     pub acknowledged_ranges: usize,
     /// Its consumers.
     pub consumers: Vec<ConsumerStats>,
-    /// Why nothing is delivered to it, in words; absent while something is.
-    pub blocked: Option<String>,
+    /// Why nothing is delivered to it; absent while something is.
+    pub blocked: Option<BlockedStats>,
+}
+
+/// Why nothing is delivered to a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedStats {
+    /// The reason as one word: see [`hulse_subscription::Blocked::reason`].
+    pub reason: &'static str,
+    /// The consumer that it waits for, by name.
+    pub consumer: Option<String>,
+    /// The entry that is next, or not acknowledged.
+    pub entry: Option<Offset>,
+    /// The reason as a sentence.
+    pub text: String,
 }
 
 /// One attached consumer.

@@ -266,6 +266,43 @@ impl Blocked {
         }
     }
 
+    /// The reason as one word, for programs.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NoConsumer => "no-consumer",
+            Self::NoPermits { .. } => "no-permits",
+            Self::Paused { .. } => "paused",
+            Self::ConsumerFull { .. } => "consumer-full",
+            Self::SubscriptionFull { .. } => "subscription-full",
+            Self::Draining { .. } => "draining",
+            Self::NoOwner { .. } => "no-owner",
+            Self::HandingOver { .. } => "handing-over",
+            Self::Unacknowledged { .. } => "unacknowledged",
+            Self::Unreadable { .. } => "unreadable",
+            Self::CaughtUp { .. } => "caught-up",
+        }
+    }
+
+    /// The entry that it is about: the one that is next or, when all are delivered, the first one
+    /// that is not acknowledged.
+    #[must_use]
+    pub const fn entry(&self) -> Option<Offset> {
+        match self {
+            Self::NoPermits { next, .. }
+            | Self::Paused { next, .. }
+            | Self::ConsumerFull { next, .. }
+            | Self::SubscriptionFull { next, .. }
+            | Self::Draining { next, .. }
+            | Self::NoOwner { next, .. }
+            | Self::CaughtUp { next } => Some(*next),
+            Self::HandingOver { first, .. }
+            | Self::Unacknowledged { first, .. }
+            | Self::Unreadable { first } => Some(first.offset),
+            Self::NoConsumer => None,
+        }
+    }
+
     /// The reason as a sentence, in which a consumer is called what `name` says.
     #[must_use]
     pub fn explain<N: fmt::Display>(&self, name: impl Fn(ConsumerId) -> N) -> String {

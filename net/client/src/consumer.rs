@@ -271,8 +271,7 @@ impl Consumer {
     /// The broker delivers entries: the message's whole batch comes again, without the messages of
     /// it that are acknowledged, and with a higher [`Received::redelivery_count`]. Of a shared
     /// subscription it comes to any of the consumers. An exclusive or failover subscription keeps
-    /// its order: the broker delivers again from that entry on, in order, everything that is not
-    /// acknowledged. With [`ConsumerBuilder::skip_seen`], which an exclusive subscription has, only
+    /// its order: the broker delivers again everything that is not acknowledged, in order. With [`ConsumerBuilder::skip_seen`], which an exclusive subscription has, only
     /// the entries that were wanted again are then handed out again; without it all of it is.
     ///
     /// When the connection is lost meanwhile, the message comes again with everything else that is

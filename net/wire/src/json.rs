@@ -10,5 +10,7 @@ mod subscription;
 mod topic;
 
 pub use status::{BrokerStatus, CoreStatus, LatencySummary, Traffic};
-pub use subscription::{ConsumerDescription, SubscriptionDescription, SubscriptionList};
+pub use subscription::{
+    BlockedDescription, ConsumerDescription, SubscriptionDescription, SubscriptionList,
+};
 pub use topic::{DamagedRange, PartitionDescription, TopicDescription, TopicList};

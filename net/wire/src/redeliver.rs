@@ -27,8 +27,8 @@ const fn written(offset: Offset) -> u64 {
 }
 
 /// REDELIVER: entries that the frame's consumer was delivered, and that are to be delivered again:
-/// to any consumer of a shared subscription, to the one consumer of another from the first of them
-/// on. There is no answer.
+/// to any consumer of a shared subscription, to the one consumer of another together with everything
+/// else that is not acknowledged, from the mark on. There is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redeliver<'a> {
     /// The entries, at most [`REDELIVER_ENTRIES_MAX`]. None means everything that the consumer was

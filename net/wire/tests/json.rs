@@ -1,9 +1,9 @@
 //! The JSON answers: what is written reads back, and readers of another version get along.
 
 use hulse_wire::json::{
-    BrokerStatus, ConsumerDescription, CoreStatus, DamagedRange, LatencySummary,
-    PartitionDescription, SubscriptionDescription, SubscriptionList, TopicDescription, TopicList,
-    Traffic,
+    BlockedDescription, BrokerStatus, ConsumerDescription, CoreStatus, DamagedRange,
+    LatencySummary, PartitionDescription, SubscriptionDescription, SubscriptionList,
+    TopicDescription, TopicList, Traffic,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +31,12 @@ fn subscription() -> SubscriptionDescription {
             delivered_messages: 9,
         }],
         partition_factor: 1.0,
-        blocked: Some("no consumer is attached".into()),
+        blocked: Some(BlockedDescription {
+            reason: "no-permits".into(),
+            consumer: Some("worker".into()),
+            entry: Some(17),
+            text: "entry 17 is next, and consumer worker has no permits left".into(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ClientFlags, ClientSettings};
 use crate::exit::{Failure, Outcome};
-use crate::{bench, config, consume, doctor, log, produce, serve, subscription, topic};
+use crate::{bench, config, consume, doctor, explain, log, produce, serve, subscription, topic};
 
 /// The end of the top level's help.
 const AFTER_HELP: &str = "\
@@ -91,6 +91,8 @@ enum Verb {
     /// List, move and delete subscriptions
     #[command(subcommand)]
     Subscription(subscription::SubscriptionVerb),
+    /// Say why a subscription does not move
+    Explain(explain::ExplainArgs),
     /// Measure: open loop, with percentiles
     #[command(subcommand)]
     Bench(bench::BenchVerb),
@@ -125,6 +127,7 @@ impl Cli {
             Verb::Consume(args) => consume::run(&args, common),
             Verb::Topic(verb) => topic::run(&verb, common),
             Verb::Subscription(verb) => subscription::run(&verb, common),
+            Verb::Explain(args) => explain::run(&args, common),
             Verb::Bench(verb) => bench::run(&verb, common),
             Verb::Log(verb) => log::run(&verb, common),
             Verb::Doctor(args) => doctor::run(&args, common),

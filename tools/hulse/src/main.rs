@@ -7,6 +7,7 @@ mod config;
 mod consume;
 mod doctor;
 mod exit;
+mod explain;
 mod log;
 mod output;
 mod produce;

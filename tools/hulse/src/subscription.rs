@@ -183,7 +183,7 @@ pub(crate) fn text<'a>(
         ]);
         // With nothing to deliver, it is no trouble that nothing is delivered.
         if let Some(reason) = one.blocked.as_ref().filter(|_| one.backlog_entries > 0) {
-            let (name, partition) = (&one.name, one.partition);
+            let (name, partition, reason) = (&one.name, one.partition, &reason.text);
             blocked.push_str(&format!("{name}, partition {partition}: {reason}\n"));
         }
     }
@@ -196,6 +196,8 @@ pub(crate) fn text<'a>(
 
 #[cfg(test)]
 mod tests {
+    use hulse_client::json::BlockedDescription;
+
     use super::*;
 
     #[test]
@@ -206,7 +208,10 @@ mod tests {
             mark: "7.0".to_owned(),
             backlog_entries: 9,
             partition_factor: 0.5,
-            blocked: Some("no consumer".to_owned()),
+            blocked: Some(BlockedDescription {
+                text: "no consumer".to_owned(),
+                ..BlockedDescription::default()
+            }),
             ..SubscriptionDescription::default()
         }]);
         for part in [

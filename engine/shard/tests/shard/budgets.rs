@@ -190,7 +190,8 @@ fn a_full_core_delivers_to_everybody_when_it_drains() {
     let described = |rim: &Rim, id| {
         rim.shard.describe(id).unwrap().subscriptions[0]
             .blocked
-            .clone()
+            .as_ref()
+            .map(|blocked| blocked.text.clone())
     };
     for id in [PARTITION, OTHER] {
         let blocked = described(&rim, id).unwrap();

@@ -58,7 +58,8 @@ fn active(rim: &mut Rim, stream: StreamKey) -> Vec<bool> {
 /// Why the subscription stands still, in words.
 fn blocked(rim: &Rim) -> String {
     let stats = rim.shard.describe(crate::rim::PARTITION).unwrap();
-    stats.subscriptions[0].blocked.clone().unwrap_or_default()
+    let blocked = stats.subscriptions[0].blocked.clone();
+    blocked.map_or_else(String::new, |blocked| blocked.text)
 }
 
 #[test]

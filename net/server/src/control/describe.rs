@@ -7,8 +7,9 @@ use hulse_model::PartitionId;
 use hulse_shard::{PartitionStats, SubscriptionStats};
 use hulse_wire::PROTOCOL_VERSION;
 use hulse_wire::json::{
-    BrokerStatus, ConsumerDescription, CoreStatus, DamagedRange, LatencySummary,
-    PartitionDescription, SubscriptionDescription, SubscriptionList, TopicDescription, Traffic,
+    BlockedDescription, BrokerStatus, ConsumerDescription, CoreStatus, DamagedRange,
+    LatencySummary, PartitionDescription, SubscriptionDescription, SubscriptionList,
+    TopicDescription, Traffic,
 };
 
 use super::partitions::partition_number;
@@ -234,7 +235,12 @@ fn subscription(
             })
             .collect(),
         partition_factor: consumers.factor(&stats.name),
-        blocked: stats.blocked.clone(),
+        blocked: stats.blocked.as_ref().map(|blocked| BlockedDescription {
+            reason: blocked.reason.to_owned(),
+            consumer: blocked.consumer.clone(),
+            entry: blocked.entry.map(|entry| entry.0),
+            text: blocked.text.clone(),
+        }),
     }
 }
 

@@ -36,9 +36,28 @@ pub struct SubscriptionDescription {
     pub consumers: Vec<ConsumerDescription>,
     /// T: consumers of the subscription divided by partitions of the topic.
     pub partition_factor: f64,
-    /// Why nothing is delivered just now, in words; absent while something is.
+    /// Why nothing is delivered just now; absent while something is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub blocked: Option<String>,
+    pub blocked: Option<BlockedDescription>,
+}
+
+/// Why nothing is delivered to a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BlockedDescription {
+    /// One of `no-consumer`, `no-permits`, `paused`, `consumer-full`, `subscription-full`,
+    /// `draining`, `no-owner`, `handing-over`, `unacknowledged`, `unreadable`, `caught-up`:
+    /// `docs/delivery.md` says what each means.
+    pub reason: String,
+    /// The consumer that it waits for, by name, if it waits for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+    /// The offset of the entry that is next or, when all are delivered, of the first one that is not
+    /// acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
+    /// The reason as a sentence.
+    pub text: String,
 }
 
 /// One consumer that is connected.

@@ -19,8 +19,6 @@ pub(crate) enum PlannedVerb {
     /// Look after several brokers (not available yet)
     #[command(subcommand)]
     Cluster(ClusterVerb),
-    /// Say why a subscription does not move (not available yet)
-    Explain(ExplainArgs),
     /// Show what Hulse does, on this machine alone (not available yet)
     #[command(subcommand)]
     Demo(DemoVerb),
@@ -150,15 +148,6 @@ pub(crate) struct PromoteArgs {
     unclean: bool,
 }
 
-/// `hulse explain`.
-#[derive(Debug, Args)]
-pub(crate) struct ExplainArgs {
-    /// The topic
-    topic: String,
-    /// The subscription
-    subscription: String,
-}
-
 /// `hulse demo`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DemoVerb {
@@ -184,10 +173,6 @@ impl PlannedVerb {
             Self::Cluster(_) => {
                 "clusters (hulse cluster); one broker stands alone so far, and its admin port \
                  serves /healthz and /status"
-            }
-            Self::Explain(_) => {
-                "explanations (hulse explain); `hulse subscription list TOPIC` shows marks, \
-                 backlogs and consumers"
             }
             Self::Demo(_) => "the demonstration of two regions (hulse demo regions)",
         }

@@ -36,7 +36,6 @@ fn what_is_not_there_yet_says_so_in_one_sentence() {
         &["cluster", "move", "g1", "--to", "b2"],
         &["cluster", "promote", "g1", "--unclean"],
         &["cluster", "adopt-store"],
-        &["explain", "t", "s"],
         &["bench", "failover"],
         &["demo", "regions"],
         &["topic", "grow", "t", "--partitions", "8"],

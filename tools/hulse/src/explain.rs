@@ -1,0 +1,125 @@
+//! `hulse explain`: why a subscription does not move.
+
+use clap::Args;
+use hulse_client::Client;
+use hulse_client::json::{SubscriptionDescription, SubscriptionList};
+
+use crate::cli::CommonFlags;
+use crate::client::request;
+use crate::exit::{Failure, Outcome};
+use crate::topic::show;
+
+const AFTER_HELP: &str = "\
+For each partition it says what the subscription waits for: the entry, the consumer and the reason,
+and what to do about it. docs/delivery.md has all the reasons. With --json the reason is one word.
+
+Example:
+  hulse explain orders billing";
+
+/// Flags of `hulse explain`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct ExplainArgs {
+    /// The topic
+    topic: String,
+    /// The subscription
+    subscription: String,
+}
+
+/// Asks the broker, and says what it answers.
+///
+/// # Errors
+/// When no server can be reached, it refuses, or there is no such subscription.
+pub(crate) fn run(args: &ExplainArgs, common: &CommonFlags) -> Outcome {
+    let settings = common.client_settings()?;
+    let json = common.json;
+    request(&settings, |client: Client| async move {
+        let admin = client.admin();
+        let mut list: SubscriptionList = admin.list_subscriptions(&args.topic).await?;
+        list.subscriptions
+            .retain(|subscription| subscription.name == args.subscription);
+        if list.subscriptions.is_empty() {
+            let (name, topic) = (&args.subscription, &list.topic);
+            return Err(Failure::failed(format_args!(
+                "{topic} has no subscription {name}; `hulse subscription list` shows those that it \
+                 has"
+            )));
+        }
+        show(&list, json, |list| {
+            list.subscriptions.iter().map(explained).collect()
+        })
+    })
+}
+
+/// One partition in words.
+fn explained(one: &SubscriptionDescription) -> String {
+    let place = match one.partition {
+        -1 => one.name.clone(),
+        number => format!("{}, partition {number}", one.name),
+    };
+    let behind = format!(
+        "{place} ({}, {} consumers): {} entries behind",
+        one.kind,
+        one.consumers.len(),
+        one.backlog_entries
+    );
+    let Some(blocked) = &one.blocked else {
+        return format!("{behind}, and being delivered\n");
+    };
+    let remedy = remedy(&blocked.reason);
+    format!("{behind}\n  {}\n  {remedy}\n", blocked.text)
+}
+
+/// What to do about a reason.
+fn remedy(reason: &str) -> &'static str {
+    match reason {
+        "no-consumer" => "start a consumer",
+        "no-permits" => "it receives nothing: look at the application that it runs in",
+        "paused" => "its machine or network is slow, or its application does not read",
+        "consumer-full" | "subscription-full" | "unacknowledged" => {
+            "it does not acknowledge: look at the application that it runs in, or close it, which \
+             gives what it has to the others"
+        }
+        "draining" => {
+            "wait, or close the consumer that has the key, which gives what it has to the others"
+        }
+        "no-owner" => "start a consumer that wants the key",
+        "handing-over" => "wait: it takes a second at most",
+        "unreadable" => {
+            "the log is damaged there: `hulse subscription seek` moves the subscription behind it"
+        }
+        _ => "nothing needs to be done",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hulse_client::json::BlockedDescription;
+
+    use super::*;
+
+    #[test]
+    fn a_subscription_that_stands_still_is_explained() {
+        let mut one = SubscriptionDescription {
+            name: "billing".to_owned(),
+            kind: "shared".to_owned(),
+            partition: 2,
+            backlog_entries: 7,
+            ..SubscriptionDescription::default()
+        };
+        assert_eq!(
+            explained(&one),
+            "billing, partition 2 (shared, 0 consumers): 7 entries behind, and being delivered\n"
+        );
+        one.blocked = Some(BlockedDescription {
+            reason: "no-consumer".to_owned(),
+            text: "no consumer is attached".to_owned(),
+            ..BlockedDescription::default()
+        });
+        assert_eq!(
+            explained(&one),
+            "billing, partition 2 (shared, 0 consumers): 7 entries behind\n  no consumer is \
+             attached\n  start a consumer\n"
+        );
+    }
+}
