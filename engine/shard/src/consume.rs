@@ -243,7 +243,7 @@ impl<D: Disk> Partition<D> {
             let cursor = subscription.cursor();
             let gates = |stream| self.sibling.gates(stream);
             served.go_on(|stream| !gates(stream) && outlets.open(stream.connection));
-            for (to, active) in served.announcements(|stream| !gates(stream)) {
+            for (to, active) in served.announcements(cursor, |stream| !gates(stream)) {
                 fx.push(Effect::Reply {
                     to,
                     correlation: 0,

@@ -167,6 +167,7 @@ impl Served {
     /// The streams that are to be told whether their consumer is the active one.
     pub(crate) fn announcements(
         &mut self,
+        cursor: &Cursor,
         can_be_told: impl Fn(StreamKey) -> bool,
     ) -> Vec<(StreamKey, bool)> {
         let Self {
@@ -175,7 +176,9 @@ impl Served {
             ..
         } = self;
         let stream = |consumer| attached.get(&consumer).map(|attached| attached.stream);
-        let announced = dispatcher.announce(|consumer| stream(consumer).is_some_and(&can_be_told));
+        let announced = dispatcher.announce(cursor, |consumer| {
+            stream(consumer).is_some_and(&can_be_told)
+        });
         let known = |(consumer, active)| Some((stream(consumer)?, active));
         announced.into_iter().filter_map(known).collect()
     }

@@ -578,13 +578,15 @@ impl Dispatcher {
 
     /// Who is to be told that it is the active consumer of a Failover subscription now, or is no
     /// longer: everyone who has not been told what is true. Called with `true` for those who can be
-    /// told now; the others are named again.
+    /// told now; the others are named again. Asked before
+    /// [`Self::next`], so that nobody is given an entry before it is told.
     pub fn announce(
         &mut self,
+        cursor: &Cursor,
         can_be_told: impl Fn(ConsumerId) -> bool,
     ) -> Vec<(ConsumerId, bool)> {
         match self {
-            Self::Failover(failover) => failover.announce(can_be_told),
+            Self::Failover(failover) => failover.announce(cursor, can_be_told),
             Self::Exclusive(_) | Self::Shared(_) | Self::KeyShared(_) => Vec::new(),
         }
     }

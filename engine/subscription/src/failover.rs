@@ -174,8 +174,11 @@ impl Failover {
 
     pub(crate) fn announce(
         &mut self,
+        cursor: &Cursor,
         can_be_told: impl Fn(ConsumerId) -> bool,
     ) -> Vec<(ConsumerId, bool)> {
+        // Whoever becomes active now is told so before it is given anything.
+        self.settle(cursor);
         if !self.unannounced {
             return Vec::new();
         }

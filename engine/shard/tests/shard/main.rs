@@ -8,6 +8,7 @@ mod budgets;
 mod checker;
 mod consumers;
 mod covered;
+mod crowd;
 mod damage;
 mod durability;
 mod failed_sync;

@@ -204,3 +204,19 @@ fn an_active_consumer_that_acknowledges_nothing_is_replaced_in_time() {
     assert_eq!(counts(&mut rim, a), [(0, 1), (1, 1)]);
     assert_eq!(active(&mut rim, b), [false]);
 }
+
+#[test]
+fn the_next_active_consumer_is_told_so_before_it_gets_what_came_meanwhile() {
+    let mut rim = rim(1);
+    let b = consumer(&mut rim, 3, Failover, 9);
+    let a = consumer(&mut rim, 2, Failover, 9);
+    let p = rim.opened_producer(key(1, 2), "q");
+    rim.produced(p, 0..1);
+    assert_eq!(rim.delivered(a), [], "it waits for the other one");
+    acknowledge(&mut rim, b, &[0]);
+    let told = rim.told(a);
+    let [Told::Reply(0, Reply::Active(true)), Told::Deliver(entry)] = &told[..] else {
+        panic!("that it is active, and the entry: {told:?}");
+    };
+    assert_eq!(entry.header.offset, Offset(1));
+}

@@ -224,12 +224,12 @@ impl World {
 
     fn check(&mut self) {
         self.account.settle();
-        let named = self.dispatcher.next(&self.cursor, at(self.end));
-        self.dispatcher.check_invariants();
         let account = &mut self.account;
-        for (consumer, active) in self.dispatcher.announce(|_| true) {
+        for (consumer, active) in self.dispatcher.announce(&self.cursor, |_| true) {
             account.consumers[number(consumer)].told = Some(active);
         }
+        let named = self.dispatcher.next(&self.cursor, at(self.end));
+        self.dispatcher.check_invariants();
         for (number, consumer) in account.consumers.iter().enumerate() {
             let truth = consumer.attached.then_some(account.active == Some(number));
             assert_eq!(consumer.told, truth, "consumer {number} knows what is true");

@@ -1,0 +1,162 @@
+//! Goal: whatever crowds of consumers do that share subscriptions, and whenever the broker dies, what
+//! was acknowledged does not come again, everything else does, and each type keeps its promises.
+//! Method: worlds drawn from seeds, and an account of everything that the shard says.
+
+mod account;
+mod client;
+mod faults;
+mod rest;
+mod words;
+mod world;
+
+use hulse_shard::AckLevel;
+
+use crate::crowd::faults::{Fault, Faults};
+use crate::crowd::world::{REASONS, Story, Weather, World};
+
+const DISK: Weather = Weather {
+    ack: AckLevel::Disk,
+    power: true,
+    narrow: true,
+    heavy: false,
+    clients: 36,
+    steps: 2_000,
+};
+
+/// Names the seed of a run that fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay with HULSE_SEED={}", self.0);
+        }
+    }
+}
+
+/// Runs worlds of some weather, and returns how much has happened in all of them; nothing when one
+/// seed is replayed.
+fn run(weather: Weather) -> Option<Story> {
+    let long = std::env::var_os("HULSE_LONG").is_some_and(|it| !it.is_empty() && it != "0");
+    let (weather, seeds) = if long {
+        let (clients, steps) = (weather.clients * 10, weather.steps * 10);
+        let weather = Weather {
+            clients,
+            steps,
+            ..weather
+        };
+        (weather, 30)
+    } else {
+        (weather, 6)
+    };
+    let replayed = std::env::var("HULSE_SEED").ok();
+    let seeds = match &replayed {
+        Some(seed) => {
+            let seed = seed.parse::<u64>().expect("HULSE_SEED is a number");
+            seed..seed + 1
+        }
+        None => 0..seeds,
+    };
+    let mut all = Story::default();
+    for seed in seeds {
+        let _named = Named(seed);
+        let story = World::new(seed, weather, Faults::default()).run();
+        all.stored += story.stored;
+        all.deliveries += story.deliveries;
+        all.again += story.again;
+        all.receipts += story.receipts;
+        all.changes += story.changes;
+        all.starts += story.starts;
+        for (all, one) in all.reasons.iter_mut().zip(story.reasons) {
+            *all += one;
+        }
+    }
+    replayed.is_none().then_some(all)
+}
+
+/// The worlds are no desert: of everything there is at least so much, and of the reasons why a
+/// subscription stands still those at these places of [`REASONS`] are met.
+fn assert_eventful(story: Option<Story>, reasons: &[usize]) {
+    let Some(story) = story else { return };
+    let all = [
+        (story.stored, 700),
+        (story.deliveries, 3_000),
+        (story.again, 300),
+        (story.receipts, 400),
+        (story.changes, 30),
+        (story.starts, 8),
+    ];
+    for (at, (times, least)) in all.into_iter().enumerate() {
+        assert!(
+            times >= least,
+            "the event at {at} of the list: {times} times"
+        );
+    }
+    for at in reasons {
+        assert!(story.reasons[*at] >= 5, "hardly ever: {}", REASONS[*at]);
+    }
+}
+
+#[test]
+fn narrow_at_disk_with_losses_of_power() {
+    assert_eventful(run(DISK), &[0, 1, 2, 5, 6, 7, 8]);
+}
+
+#[test]
+fn wide_at_disk_with_losses_of_power() {
+    let story = run(Weather {
+        narrow: false,
+        ..DISK
+    });
+    assert_eventful(story, &[0, 1, 5, 6, 7, 8]);
+}
+
+#[test]
+fn heavy_at_disk_with_losses_of_power() {
+    let story = run(Weather {
+        heavy: true,
+        ..DISK
+    });
+    assert_eventful(story, &[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn narrow_at_memory_with_killed_processes() {
+    let story = run(Weather {
+        ack: AckLevel::Memory,
+        power: false,
+        ..DISK
+    });
+    assert_eventful(story, &[0, 1, 2, 5, 6, 7, 8]);
+}
+
+/// The same seeds pass without a fault.
+#[test]
+fn the_account_finds_faults() {
+    let comes_again = ["comes again", "the mark stays"];
+    let waits = ["waits for it", "all of them wait for it"];
+    let forgets = ["the mark stays", "two batches"];
+    let gone = ["which is gone", "waits for it"];
+    let stranger = ["permits", "not active"];
+    let faults = [
+        (Fault::Acknowledgements, comes_again),
+        (Fault::Permits, waits),
+        (Fault::Disconnect, gone),
+        (Fault::Sent, waits),
+        (Fault::Stranger, stranger),
+        (Fault::OldDisk, forgets),
+    ];
+    for (fault, rules) in faults {
+        for seed in 0..2 {
+            let run = || World::new(seed, DISK, Faults::of(fault)).run();
+            let found = std::panic::catch_unwind(run);
+            let found = found.expect_err(&format!("{fault:?} is not found from seed {seed}"));
+            let text = found.downcast_ref::<String>().unwrap();
+            let is_rule = rules.iter().any(|rule| text.contains(rule));
+            assert!(
+                is_rule,
+                "{fault:?} is found from seed {seed} in another way: {text}"
+            );
+        }
+    }
+}
