@@ -520,7 +520,7 @@ impl World {
 
 impl Story {
     fn note(&mut self, stats: &SubscriptionStats) {
-        let reason = stats.blocked.as_deref().unwrap_or_default();
+        let reason = stats.blocked.as_ref().map_or("", |blocked| &*blocked.text);
         for (count, known) in self.reasons.iter_mut().zip(REASONS) {
             *count += u64::from(reason.contains(known));
         }
