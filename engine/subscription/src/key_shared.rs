@@ -12,7 +12,7 @@ use crate::dispatcher::{
     PermitsError, add_permits, check_permits, what_is_left,
 };
 use crate::key_slots::{KeySlot, Owners, Refused};
-use crate::load::Load;
+use crate::out::{Out, Pending};
 use crate::turns::Turns;
 
 /// Keys fall into slots, and each slot has an owner ([`crate::key_slots`]). The entries of a slot are
@@ -24,7 +24,7 @@ use crate::turns::Turns;
 /// proposal PIP-379. [`crate::Dispatcher`] describes the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyShared {
-    limits: DispatchLimits,
+    look_ahead: usize,
     members: BTreeMap<ConsumerId, Member>,
     owners: Owners,
     /// Members that can take something and for which something is set aside.
@@ -34,12 +34,10 @@ pub struct KeyShared {
     /// Entries below it are acknowledged, pending, set aside, or cannot be read. Below the mark it
     /// says nothing.
     read: Offset,
-    /// Entries that a consumer has and has not wholly acknowledged.
-    pending: BTreeMap<Offset, Pending>,
+    out: Out<KeySlot>,
     /// Entries that were read, or came back, and that nobody has.
     aside: BTreeMap<Offset, Aside>,
     slots: BTreeMap<KeySlot, Slot>,
-    unacknowledged: Load,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,30 +46,10 @@ struct Member {
     /// entry's messages.
     permits: i64,
     paused: bool,
-    unacknowledged: Load,
-    /// What it has of the pending entries.
-    holds: BTreeSet<Offset>,
+    /// It can take something.
+    takes: bool,
     /// What is set aside for it and not held up by a slot that drains.
     waiting: BTreeSet<Offset>,
-}
-
-impl Member {
-    const fn can_take(&self) -> bool {
-        self.permits > 0 && !self.paused && !self.unacknowledged.full
-    }
-}
-
-/// An entry that a consumer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pending {
-    consumer: ConsumerId,
-    slot: KeySlot,
-    /// How many messages the entry has.
-    messages: u32,
-    /// How many of them are not acknowledged.
-    left: u32,
-    /// How often it was delivered before.
-    redelivery_count: u32,
 }
 
 /// An entry that nobody has.
@@ -96,16 +74,15 @@ struct Slot {
 impl KeyShared {
     pub(crate) fn new(limits: DispatchLimits) -> Self {
         Self {
-            limits,
+            look_ahead: limits.look_ahead,
             members: BTreeMap::new(),
             owners: Owners::default(),
             turns: Turns::default(),
             takers: 0,
             read: Offset::ZERO,
-            pending: BTreeMap::new(),
+            out: Out::new(limits),
             aside: BTreeMap::new(),
             slots: BTreeMap::new(),
-            unacknowledged: Load::default(),
         }
     }
 
@@ -132,12 +109,11 @@ impl KeyShared {
     }
 
     pub(crate) fn detach(&mut self, consumer: ConsumerId, cursor: &Cursor) -> bool {
-        let Some(member) = self.members.get(&consumer) else {
+        if !self.members.contains_key(&consumer) {
             return false;
-        };
-        let held = member.holds.clone();
+        }
         self.owners.remove(consumer);
-        for offset in held {
+        for offset in self.out.entries_of(consumer) {
             self.put_back(cursor, offset);
         }
         // It takes nothing any more.
@@ -165,7 +141,7 @@ impl KeyShared {
     }
 
     pub(crate) fn next(&self, cursor: &Cursor, end: Offset) -> Option<Next> {
-        if self.unacknowledged.full || self.takers == 0 {
+        if self.out.is_full() || self.takers == 0 {
             return None;
         }
         if let Some(consumer) = self.turns.first() {
@@ -175,7 +151,7 @@ impl KeyShared {
                 offset,
             });
         }
-        if self.aside.len() >= self.limits.look_ahead {
+        if self.aside.len() >= self.look_ahead {
             return None;
         }
         let offset = cursor.next_unacknowledged(self.read);
@@ -212,23 +188,17 @@ impl KeyShared {
         };
         let pending = Pending {
             consumer,
-            slot,
             messages,
             left,
             redelivery_count,
+            note: slot,
         };
-        self.pending.insert(offset, pending);
-        self.unacknowledged.add(left, self.limits.subscription);
+        self.out.give(offset, pending);
         let holder = &mut self.slots.entry(slot).or_default().holder;
         holder.get_or_insert((consumer, 0)).1 += 1;
-        let limit = self.limits.consumer;
         // Its turn is over.
         self.turns.leave(consumer);
-        self.change(consumer, |member| {
-            member.permits -= i64::from(left);
-            member.unacknowledged.add(left, limit);
-            member.holds.insert(offset);
-        });
+        self.change(consumer, |member| member.permits -= i64::from(left));
         Some(Delivery {
             consumer,
             messages: left,
@@ -238,41 +208,22 @@ impl KeyShared {
     }
 
     pub(crate) fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
-        let Some(pending) = self.pending.get_mut(&offset) else {
-            if cursor.next_unacknowledged(offset) != offset
-                && let Some(aside) = self.take_aside(offset)
-            {
-                self.sort_slot(aside.slot);
+        if let Some(pending) = self.out.acknowledged(cursor, offset) {
+            if pending.left == 0 {
+                self.release(pending.note);
+                self.sort_slot(pending.note);
             }
-            return;
-        };
-        let left = what_is_left(cursor, offset, pending.messages).map_or(0, |(_, left)| left);
-        let taken = pending.left - left;
-        pending.left = left;
-        let pending = *pending;
-        if left == 0 {
-            self.pending.remove(&offset);
-        }
-        self.unburden(pending, offset, taken, left == 0);
-        if left == 0 {
-            self.sort_slot(pending.slot);
+            self.update(pending.consumer);
+        } else if cursor.next_unacknowledged(offset) != offset
+            && let Some(aside) = self.take_aside(offset)
+        {
+            self.sort_slot(aside.slot);
         }
     }
 
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
-        let Some(member) = self.members.get(&consumer) else {
-            return;
-        };
-        let entries = if entries.is_empty() {
-            member.holds.iter().copied().collect()
-        } else {
-            entries.to_vec()
-        };
-        for offset in entries {
-            let pending = self.pending.get(&offset);
-            if let Some(pending) = pending.filter(|it| it.consumer == consumer) {
-                let slot = pending.slot;
-                self.put_back(cursor, offset);
+        for offset in self.out.wanted_of(consumer, entries) {
+            if let Some(slot) = self.put_back(cursor, offset) {
                 self.sort_slot(slot);
             }
         }
@@ -291,18 +242,12 @@ impl KeyShared {
 
     pub(crate) fn seek(&mut self) {
         self.read = Offset::ZERO;
-        self.pending.clear();
+        self.out.clear();
         self.aside.clear();
         self.slots.clear();
-        self.turns = Turns::default();
-        self.unacknowledged = Load::default();
         let members: Vec<_> = self.members.keys().copied().collect();
         for consumer in members {
-            self.change(consumer, |member| {
-                member.unacknowledged = Load::default();
-                member.holds.clear();
-                member.waiting.clear();
-            });
+            self.change(consumer, |member| member.waiting.clear());
         }
     }
 
@@ -310,7 +255,7 @@ impl KeyShared {
         let member = self.members.get(&consumer)?;
         Some(ConsumerState {
             permits: member.permits,
-            unacknowledged: Some(member.unacknowledged.messages),
+            unacknowledged: Some(self.out.messages_of(consumer)),
             active: true,
         })
     }
@@ -328,22 +273,22 @@ impl KeyShared {
         }
         let new = cursor.next_unacknowledged(self.read);
         let next = self.aside.keys().next().copied().unwrap_or(new);
-        let holder = self.pending.first_key_value();
+        let holder = self.out.first();
         if next >= end {
             return Some(match holder {
-                Some((_, held)) => Blocked::Unacknowledged {
+                Some(held) => Blocked::Unacknowledged {
                     consumer: held.consumer,
                     first,
                 },
                 None => Blocked::Unreadable { first },
             });
         }
-        if self.unacknowledged.full
-            && let Some((_, held)) = holder
+        if self.out.is_full()
+            && let Some(held) = holder
         {
             return Some(Blocked::SubscriptionFull {
                 consumer: held.consumer,
-                messages: self.unacknowledged.messages,
+                messages: self.out.messages(),
                 next,
             });
         }
@@ -360,11 +305,10 @@ impl KeyShared {
         match (self.owners.of(slot), holder) {
             (None, _) => Blocked::NoOwner { slot: slot.0, next },
             (Some(owner), Some((consumer, _))) if consumer != owner => {
-                let of_slot = |it: &(&Offset, &Pending)| it.1.slot == slot;
-                let first = self.pending.iter().find(of_slot);
+                let mut of_slot = self.out.iter().filter(|it| it.1.note == slot);
                 Blocked::Draining {
                     consumer,
-                    first: first.map_or(next, |(offset, _)| *offset),
+                    first: of_slot.next().map_or(next, |(offset, _)| offset),
                     to: owner,
                     next,
                 }
@@ -376,8 +320,8 @@ impl KeyShared {
     /// Why a consumer takes nothing.
     fn takes_nothing(&self, consumer: ConsumerId, next: Offset) -> Blocked {
         match self.members.get(&consumer) {
-            Some(member) if member.permits > 0 && member.unacknowledged.full => {
-                let messages = member.unacknowledged.messages;
+            Some(member) if member.permits > 0 && self.out.is_full_of(consumer) => {
+                let messages = self.out.messages_of(consumer);
                 Blocked::ConsumerFull {
                     consumer,
                     messages,
@@ -400,7 +344,7 @@ impl KeyShared {
                     .holder
                     .is_none_or(|(consumer, _)| Some(consumer) == owner)
         });
-        let taker = owner.filter(|owner| free && self.members[owner].can_take());
+        let taker = owner.filter(|owner| free && self.members[owner].takes);
         if taker.is_none() {
             let redelivery_count = 0;
             let aside = Aside {
@@ -438,34 +382,25 @@ impl KeyShared {
         Some(aside)
     }
 
-    /// Takes an entry from the consumer that has it, to be delivered again. [`Self::sort_slot`] must
-    /// follow.
-    fn put_back(&mut self, cursor: &Cursor, offset: Offset) {
-        let Some(pending) = self.pending.remove(&offset) else {
-            return;
-        };
-        self.unburden(pending, offset, pending.left, true);
+    /// Takes an entry from the consumer that has it, to be delivered again. Gives its slot, for
+    /// which [`Self::sort_slot`] must follow.
+    fn put_back(&mut self, cursor: &Cursor, offset: Offset) -> Option<KeySlot> {
+        let pending = self.out.take_back(offset)?;
+        self.release(pending.note);
         if cursor.next_unacknowledged(offset) == offset {
             let aside = Aside {
-                slot: pending.slot,
+                slot: pending.note,
                 redelivery_count: pending.redelivery_count.saturating_add(1),
             };
             self.set_aside(offset, aside);
         }
+        self.update(pending.consumer);
+        Some(pending.note)
     }
 
-    /// A consumer has so many unacknowledged messages less, and perhaps the entry no more.
-    fn unburden(&mut self, pending: Pending, offset: Offset, messages: u32, gone: bool) {
-        self.unacknowledged.take(messages, self.limits.subscription);
-        let limit = self.limits.consumer;
-        self.change(pending.consumer, |member| {
-            member.unacknowledged.take(messages, limit);
-            if gone {
-                member.holds.remove(&offset);
-            }
-        });
-        if gone
-            && let Some(slot) = self.slots.get_mut(&pending.slot)
+    /// A consumer has an entry of the slot less.
+    fn release(&mut self, slot: KeySlot) {
+        if let Some(slot) = self.slots.get_mut(&slot)
             && let Some((_, entries)) = &mut slot.holder
         {
             *entries -= 1;
@@ -510,17 +445,23 @@ impl KeyShared {
         }
     }
 
-    /// Changes a consumer, and gives it a turn or takes it away.
+    /// Changes a consumer.
     fn change(&mut self, consumer: ConsumerId, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.members.get_mut(&consumer) {
+            change(member);
+            self.update(consumer);
+        }
+    }
+
+    /// Finds out whether a consumer can take something, and gives it a turn or takes it away.
+    fn update(&mut self, consumer: ConsumerId) {
         let Some(member) = self.members.get_mut(&consumer) else {
             return;
         };
-        let could = member.can_take();
-        change(member);
-        let can = member.can_take();
-        let has_turn = can && !member.waiting.is_empty();
-        self.takers = self.takers + usize::from(can) - usize::from(could);
-        if has_turn {
+        let takes = member.permits > 0 && !member.paused && !self.out.is_full_of(consumer);
+        let took = core::mem::replace(&mut member.takes, takes);
+        self.takers = self.takers + usize::from(takes) - usize::from(took);
+        if takes && !member.waiting.is_empty() {
             self.turns.join(consumer, 0);
         } else {
             self.turns.leave(consumer);
@@ -528,56 +469,52 @@ impl KeyShared {
     }
 
     pub(crate) fn check_invariants(&self) {
-        let mut unacknowledged = 0;
-        let mut held = 0;
         for (consumer, member) in &self.members {
             check_permits(member.permits);
-            let of_entry = |offset: &Offset| {
-                let pending = &self.pending[offset];
-                assert_eq!(pending.consumer, *consumer, "an entry with two consumers");
-                u64::from(pending.left)
-            };
-            let load: u64 = member.holds.iter().map(of_entry).sum();
-            assert_eq!(member.unacknowledged.messages, load);
-            unacknowledged += load;
-            held += member.holds.len();
+            let can = member.permits > 0 && !member.paused && !self.out.is_full_of(*consumer);
+            assert_eq!(member.takes, can);
             assert_eq!(
                 self.turns.has(*consumer),
-                member.can_take() && !member.waiting.is_empty(),
+                can && !member.waiting.is_empty(),
                 "consumer {consumer} waits for a turn that never comes, or has one in vain"
             );
         }
-        let takers = self.members.values().filter(|it| it.can_take()).count();
+        let takers = self.members.values().filter(|it| it.takes).count();
         assert_eq!(self.takers, takers);
-        assert_eq!(self.unacknowledged.messages, unacknowledged);
-        assert_eq!(held, self.pending.len(), "an entry that nobody has");
         let mut aside = 0;
         for (number, slot) in &self.slots {
-            let pending = self.pending.values().filter(|it| it.slot == *number);
-            let count = pending.clone().count();
-            let holder = pending.map(|it| it.consumer).next();
-            assert_eq!(slot.holder, holder.map(|consumer| (consumer, count)));
-            let mut of_slot = self.pending.values().filter(|it| it.slot == *number);
-            assert!(
-                of_slot.all(|it| Some(it.consumer) == holder),
-                "a key with two consumers"
-            );
             aside += slot.aside.len();
-            let owner = self.owners.of(*number);
-            let drained = holder.is_none() || holder == owner;
-            for offset in &slot.aside {
-                assert_eq!(self.aside[offset].slot, *number);
-                assert!(*offset < self.read && !self.pending.contains_key(offset));
-                for (consumer, member) in &self.members {
-                    assert_eq!(
-                        member.waiting.contains(offset),
-                        drained && owner == Some(*consumer),
-                        "an entry that waits for the wrong consumer, or for none"
-                    );
-                }
-            }
+            self.check_slot(*number, slot);
         }
         assert_eq!(aside, self.aside.len());
+        self.out.check_invariants();
         self.turns.check_invariants();
+    }
+
+    fn check_slot(&self, number: KeySlot, slot: &Slot) {
+        let held = self.out.iter().filter(|it| it.1.note == number);
+        let holders: Vec<_> = held.map(|(_, pending)| pending.consumer).collect();
+        let holder = holders.first().copied();
+        assert!(
+            holders.iter().all(|it| Some(*it) == holder),
+            "a key with two consumers"
+        );
+        assert_eq!(
+            slot.holder,
+            holder.map(|consumer| (consumer, holders.len()))
+        );
+        let owner = self.owners.of(number);
+        let drained = holder.is_none() || holder == owner;
+        for offset in &slot.aside {
+            assert_eq!(self.aside[offset].slot, number);
+            assert!(*offset < self.read && self.out.get(*offset).is_none());
+            for (consumer, member) in &self.members {
+                assert_eq!(
+                    member.waiting.contains(offset),
+                    drained && owner == Some(*consumer),
+                    "an entry that waits for the wrong consumer, or for none"
+                );
+            }
+        }
     }
 }

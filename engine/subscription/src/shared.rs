@@ -1,6 +1,7 @@
 //! The dispatcher of a Shared subscription: entries in turn to all consumers.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use hulse_model::Offset;
 use hulse_model::limits::SUBSCRIPTION_CONSUMERS_MAX;
@@ -10,7 +11,7 @@ use crate::dispatcher::{
     AttachError, Blocked, ConsumerId, ConsumerState, Delivery, DispatchLimits, Next, PermitsError,
     add_permits, check_permits, what_is_left,
 };
-use crate::load::Load;
+use crate::out::{Out, Pending};
 use crate::turns::Turns;
 
 /// Every entry goes to the consumer whose turn it is: of those that can take one, and of the best
@@ -20,17 +21,14 @@ use crate::turns::Turns;
 /// when all together hold too many. [`crate::Dispatcher`] describes the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
-    limits: DispatchLimits,
     members: BTreeMap<ConsumerId, Member>,
     turns: Turns,
     /// Entries below it are acknowledged, pending, returned, or cannot be read. Below the mark it
     /// says nothing.
     read: Offset,
-    /// Entries that a consumer has and has not wholly acknowledged.
-    pending: BTreeMap<Offset, Pending>,
+    out: Out<()>,
     /// Entries that came back, and how often each was delivered before.
     returned: BTreeMap<Offset, u32>,
-    unacknowledged: Load,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,39 +38,16 @@ struct Member {
     /// entry's messages.
     permits: i64,
     paused: bool,
-    unacknowledged: Load,
-    /// What it has of the pending entries.
-    holds: BTreeSet<Offset>,
-}
-
-impl Member {
-    const fn can_take(&self) -> bool {
-        self.permits > 0 && !self.paused && !self.unacknowledged.full
-    }
-}
-
-/// An entry that a consumer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pending {
-    consumer: ConsumerId,
-    /// How many messages the entry has.
-    messages: u32,
-    /// How many of them are not acknowledged.
-    left: u32,
-    /// How often it was delivered before.
-    redelivery_count: u32,
 }
 
 impl Shared {
     pub(crate) fn new(limits: DispatchLimits) -> Self {
         Self {
-            limits,
             members: BTreeMap::new(),
             turns: Turns::default(),
             read: Offset::ZERO,
-            pending: BTreeMap::new(),
+            out: Out::new(limits),
             returned: BTreeMap::new(),
-            unacknowledged: Load::default(),
         }
     }
 
@@ -92,10 +67,10 @@ impl Shared {
     }
 
     pub(crate) fn detach(&mut self, consumer: ConsumerId, cursor: &Cursor) -> bool {
-        let Some(member) = self.members.get(&consumer) else {
+        if !self.members.contains_key(&consumer) {
             return false;
-        };
-        for offset in member.holds.clone() {
+        }
+        for offset in self.out.entries_of(consumer) {
             self.put_back(cursor, offset);
         }
         self.members.remove(&consumer);
@@ -148,16 +123,14 @@ impl Shared {
         let (acknowledged, left) = what_is_left(cursor, offset, messages)?;
         let member = self.members.get_mut(&consumer)?;
         member.permits -= i64::from(left);
-        member.unacknowledged.add(left, self.limits.consumer);
-        member.holds.insert(offset);
-        self.unacknowledged.add(left, self.limits.subscription);
         let pending = Pending {
             consumer,
             messages,
             left,
             redelivery_count,
+            note: (),
         };
-        self.pending.insert(offset, pending);
+        self.out.give(offset, pending);
         self.turns.took(consumer, left);
         self.queue(consumer);
         Some(Delivery {
@@ -169,40 +142,18 @@ impl Shared {
     }
 
     pub(crate) fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
-        let Some(pending) = self.pending.get_mut(&offset) else {
-            if cursor.next_unacknowledged(offset) != offset {
+        match self.out.acknowledged(cursor, offset) {
+            Some(pending) => self.queue(pending.consumer),
+            None if cursor.next_unacknowledged(offset) != offset => {
                 self.returned.remove(&offset);
             }
-            return;
-        };
-        let left = what_is_left(cursor, offset, pending.messages).map_or(0, |(_, left)| left);
-        let taken = pending.left - left;
-        pending.left = left;
-        let consumer = pending.consumer;
-        if left == 0 {
-            self.pending.remove(&offset);
+            None => {}
         }
-        self.unburden(consumer, offset, taken, left == 0);
     }
 
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
-        let Some(member) = self.members.get(&consumer) else {
-            return;
-        };
-        if entries.is_empty() {
-            for offset in member.holds.clone() {
-                self.put_back(cursor, offset);
-            }
-            return;
-        }
-        for offset in entries {
-            if self
-                .pending
-                .get(offset)
-                .is_some_and(|it| it.consumer == consumer)
-            {
-                self.put_back(cursor, *offset);
-            }
+        for offset in self.out.wanted_of(consumer, entries) {
+            self.put_back(cursor, offset);
         }
     }
 
@@ -213,15 +164,11 @@ impl Shared {
 
     pub(crate) fn seek(&mut self) {
         self.read = Offset::ZERO;
-        self.pending.clear();
+        self.out.clear();
         self.returned.clear();
-        self.unacknowledged = Load::default();
-        for member in self.members.values_mut() {
-            member.unacknowledged = Load::default();
-            member.holds.clear();
-        }
-        for consumer in self.members.keys() {
-            queue(&mut self.turns, &self.members, *consumer);
+        let members: Vec<_> = self.members.keys().copied().collect();
+        for consumer in members {
+            self.queue(consumer);
         }
     }
 
@@ -229,7 +176,7 @@ impl Shared {
         let member = self.members.get(&consumer)?;
         Some(ConsumerState {
             permits: member.permits,
-            unacknowledged: Some(member.unacknowledged.messages),
+            unacknowledged: Some(self.out.messages_of(consumer)),
             active: true,
         })
     }
@@ -239,26 +186,26 @@ impl Shared {
             return Some(Blocked::NoConsumer);
         }
         let first = cursor.mark();
-        let holder = self.pending.first_key_value();
+        let holder = self.out.first();
         let (next, _) = self.candidate(cursor);
         if first.offset >= end {
             return Some(Blocked::CaughtUp { next: first.offset });
         }
         if next >= end {
             return Some(match holder {
-                Some((_, held)) => Blocked::Unacknowledged {
+                Some(held) => Blocked::Unacknowledged {
                     consumer: held.consumer,
                     first,
                 },
                 None => Blocked::Unreadable { first },
             });
         }
-        if self.unacknowledged.full
-            && let Some((_, held)) = holder
+        if self.out.is_full()
+            && let Some(held) = holder
         {
             return Some(Blocked::SubscriptionFull {
                 consumer: held.consumer,
-                messages: self.unacknowledged.messages,
+                messages: self.out.messages(),
                 next,
             });
         }
@@ -270,8 +217,8 @@ impl Shared {
             let consumer = *id;
             if member.permits <= 0 {
                 (2, Blocked::NoPermits { consumer, next })
-            } else if member.unacknowledged.full {
-                let messages = member.unacknowledged.messages;
+            } else if self.out.is_full_of(consumer) {
+                let messages = self.out.messages_of(consumer);
                 let full = Blocked::ConsumerFull {
                     consumer,
                     messages,
@@ -288,7 +235,7 @@ impl Shared {
 
     /// Who gets the next entry.
     fn taker(&self) -> Option<ConsumerId> {
-        self.turns.first().filter(|_| !self.unacknowledged.full)
+        self.turns.first().filter(|_| !self.out.is_full())
     }
 
     /// The entry that goes out next, whether it is there yet or not, and how often it was delivered
@@ -304,70 +251,50 @@ impl Shared {
 
     /// Takes an entry from the consumer that has it, to be delivered again.
     fn put_back(&mut self, cursor: &Cursor, offset: Offset) {
-        let Some(pending) = self.pending.remove(&offset) else {
+        let Some(pending) = self.out.take_back(offset) else {
             return;
         };
-        self.unburden(pending.consumer, offset, pending.left, true);
+        self.queue(pending.consumer);
         if cursor.next_unacknowledged(offset) == offset {
             let count = pending.redelivery_count.saturating_add(1);
             self.returned.insert(offset, count);
         }
     }
 
-    /// A consumer has so many unacknowledged messages less, and perhaps the entry no more.
-    fn unburden(&mut self, consumer: ConsumerId, offset: Offset, messages: u32, gone: bool) {
-        self.unacknowledged.take(messages, self.limits.subscription);
-        if let Some(member) = self.members.get_mut(&consumer) {
-            member.unacknowledged.take(messages, self.limits.consumer);
-            if gone {
-                member.holds.remove(&offset);
-            }
-            self.queue(consumer);
-        }
+    /// Whether a consumer can take an entry.
+    fn can_take(&self, consumer: ConsumerId) -> bool {
+        let able = |member: &Member| member.permits > 0 && !member.paused;
+        self.members.get(&consumer).is_some_and(able) && !self.out.is_full_of(consumer)
     }
 
     /// Gives a consumer a turn, if it can take something, or takes it away.
     fn queue(&mut self, consumer: ConsumerId) {
-        queue(&mut self.turns, &self.members, consumer);
+        match self.members.get(&consumer) {
+            Some(member) if self.can_take(consumer) => self.turns.join(consumer, member.priority),
+            _ => self.turns.leave(consumer),
+        }
     }
 
     pub(crate) fn check_invariants(&self) {
-        let mut unacknowledged = 0;
         for (consumer, member) in &self.members {
             check_permits(member.permits);
-            let held = member.holds.iter().map(|offset| {
-                let pending = &self.pending[offset];
-                assert_eq!(pending.consumer, *consumer, "an entry with two consumers");
-                u64::from(pending.left)
-            });
-            assert_eq!(member.unacknowledged.messages, held.sum::<u64>());
-            unacknowledged += member.unacknowledged.messages;
             assert_eq!(
                 self.turns.has(*consumer),
-                member.can_take(),
+                self.can_take(*consumer),
                 "consumer {consumer} waits for a turn that never comes, or has one in vain"
             );
         }
-        assert_eq!(self.unacknowledged.messages, unacknowledged);
-        let held: usize = self.members.values().map(|member| member.holds.len()).sum();
-        assert_eq!(held, self.pending.len(), "an entry that nobody has");
-        for (offset, pending) in &self.pending {
-            assert!((1..=pending.messages).contains(&pending.left));
-            assert!(*offset < self.read, "an entry out that was not read");
+        for (offset, pending) in self.out.iter() {
+            assert!(self.members.contains_key(&pending.consumer));
+            assert!(offset < self.read, "an entry out that was not read");
             assert!(
-                !self.returned.contains_key(offset),
+                !self.returned.contains_key(&offset),
                 "an entry in two places"
             );
         }
         let last = self.returned.last_key_value();
         assert!(last.is_none_or(|(offset, _)| *offset < self.read));
+        self.out.check_invariants();
         self.turns.check_invariants();
-    }
-}
-
-fn queue(turns: &mut Turns, members: &BTreeMap<ConsumerId, Member>, consumer: ConsumerId) {
-    match members.get(&consumer) {
-        Some(member) if member.can_take() => turns.join(consumer, member.priority),
-        _ => turns.leave(consumer),
     }
 }
