@@ -9,7 +9,7 @@ use hulse_subscription::{
     PermitsError, SubscriptionKind,
 };
 
-use crate::explorer::{World as Small, explore};
+use crate::explorer::{World as Small, at, explore};
 
 const MESSAGES: [u32; 3] = [1, 3, 2];
 const CONSUMERS: [ConsumerId; 2] = [ConsumerId(1), ConsumerId(2)];
@@ -84,10 +84,6 @@ impl std::fmt::Debug for World {
         } = self;
         write!(f, "{dispatcher:?} {cursor:?} {end} {account:?}")
     }
-}
-
-fn at(offset: usize) -> Offset {
-    Offset(offset as u64)
 }
 
 fn index_of(offset: Offset) -> usize {

@@ -4,6 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
+use hulse_model::Offset;
+use hulse_subscription::ConsumerId;
+
 /// A world that is small enough for all its runs to be tried. What it shows as [`Debug`] is all that
 /// its future depends on: two worlds that show the same are one.
 pub(crate) trait World: Clone + Debug {
@@ -68,4 +71,19 @@ pub(crate) fn explore<W: World>(first: W, depth: usize) -> Explored {
     let explored = explored.unwrap_or_else(|path| panic_any(format!("the shortest run: {path:?}")));
     println!("{explored:?}");
     explored
+}
+
+/// The offset of an entry by its place in the world.
+pub(crate) const fn at(entry: usize) -> Offset {
+    Offset(entry as u64)
+}
+
+/// A consumer by its place in the world.
+pub(crate) const fn id(consumer: usize) -> ConsumerId {
+    ConsumerId(consumer as u64)
+}
+
+/// The place of a consumer in the world.
+pub(crate) fn number(consumer: ConsumerId) -> usize {
+    usize::try_from(consumer.0).unwrap()
 }

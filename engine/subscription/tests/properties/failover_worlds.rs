@@ -3,13 +3,12 @@
 //! A world is two entries, three consumers and everything that they and the producer may do, in any
 //! order. Beside the dispatcher a plain account is kept of who is active and what it has.
 
-use hulse_model::Offset;
 use hulse_subscription::{
-    AttachError, Blocked, Claim, ConsumerId, Cursor, DispatchLimits, Dispatcher, HAND_OVER_MS,
-    KeySlot, Next, SubscriptionKind,
+    AttachError, Blocked, Claim, Cursor, DispatchLimits, Dispatcher, HAND_OVER_MS, KeySlot, Next,
+    SubscriptionKind,
 };
 
-use crate::explorer::{World as Small, explore, try_explore};
+use crate::explorer::{World as Small, at, explore, id, number, try_explore};
 
 const ENTRIES: usize = 2;
 const PERMITS_MAX: i64 = 1;
@@ -126,18 +125,6 @@ impl std::fmt::Debug for World {
         } = self;
         write!(f, "{cursor:?} {end} {account:?}")
     }
-}
-
-fn at(entry: usize) -> Offset {
-    Offset(entry as u64)
-}
-
-fn id(consumer: usize) -> ConsumerId {
-    ConsumerId(consumer as u64)
-}
-
-fn number(consumer: ConsumerId) -> usize {
-    usize::try_from(consumer.0).unwrap()
 }
 
 impl World {

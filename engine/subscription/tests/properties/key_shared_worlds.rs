@@ -6,11 +6,11 @@
 
 use hulse_model::{Offset, Position};
 use hulse_subscription::{
-    AttachError, Blocked, Claim, ConsumerId, Cursor, DispatchLimits, Dispatcher, KeySlot, Next,
+    AttachError, Blocked, Claim, Cursor, DispatchLimits, Dispatcher, KeySlot, Next,
     SubscriptionKind,
 };
 
-use crate::explorer::{World as Small, explore, try_explore};
+use crate::explorer::{World as Small, at, explore, id, number, try_explore};
 
 const ENTRIES: usize = 4;
 /// The key of each entry.
@@ -135,18 +135,6 @@ impl std::fmt::Debug for World {
         } = self;
         write!(f, "{dispatcher:?} {cursor:?} {end} {account:?}")
     }
-}
-
-fn at(entry: usize) -> Offset {
-    Offset(entry as u64)
-}
-
-fn id(consumer: usize) -> ConsumerId {
-    ConsumerId(consumer as u64)
-}
-
-fn number(consumer: ConsumerId) -> usize {
-    usize::try_from(consumer.0).unwrap()
 }
 
 /// One slot that each of the two consumers has when both are there, found by asking.

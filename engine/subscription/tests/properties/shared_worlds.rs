@@ -3,13 +3,13 @@
 //! A world is three entries, two consumers and everything that they and the producer may do, in any
 //! order. Beside the dispatcher a plain account is kept of who has what and whose turn it is.
 
-use hulse_model::{Offset, Position};
+use hulse_model::Position;
 use hulse_subscription::{
     AttachError, Blocked, Claim, ConsumerId, Cursor, DispatchLimits, Dispatcher, KeySlot, Next,
     SubscriptionKind,
 };
 
-use crate::explorer::{World as Small, explore, try_explore};
+use crate::explorer::{World as Small, at, explore, id, try_explore};
 
 const MESSAGES: [u32; 3] = [1, 2, 1];
 const PERMITS_MAX: i64 = 2;
@@ -145,14 +145,6 @@ impl std::fmt::Debug for World {
         } = self;
         write!(f, "{dispatcher:?} {cursor:?} {end} {account:?}")
     }
-}
-
-fn at(entry: usize) -> Offset {
-    Offset(entry as u64)
-}
-
-fn id(consumer: usize) -> ConsumerId {
-    ConsumerId(consumer as u64)
 }
 
 impl World {
