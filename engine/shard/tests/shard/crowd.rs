@@ -13,6 +13,7 @@ use hulse_shard::AckLevel;
 
 use crate::crowd::faults::{Fault, Faults};
 use crate::crowd::world::{REASONS, Story, Weather, World};
+use crate::random::{Named, seeds};
 
 const DISK: Weather = Weather {
     ack: AckLevel::Disk,
@@ -23,40 +24,22 @@ const DISK: Weather = Weather {
     steps: 2_000,
 };
 
-/// Names the seed of a run that fails.
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("replay with HULSE_SEED={}", self.0);
-        }
-    }
+/// Whether worlds are to be larger, longer and more: `HULSE_LONG` is set, and not to 0. A seed is
+/// replayed in the form in which it failed.
+fn is_long() -> bool {
+    std::env::var_os("HULSE_LONG").is_some_and(|it| !it.is_empty() && it != "0")
 }
 
 /// Runs worlds of some weather, and returns how much has happened in all of them; nothing when one
 /// seed is replayed.
 fn run(weather: Weather) -> Option<Story> {
-    let long = std::env::var_os("HULSE_LONG").is_some_and(|it| !it.is_empty() && it != "0");
-    let (weather, seeds) = if long {
-        let (clients, steps) = (weather.clients * 10, weather.steps * 10);
-        let weather = Weather {
-            clients,
-            steps,
-            ..weather
-        };
-        (weather, 30)
-    } else {
-        (weather, 6)
+    let times = if is_long() { 10 } else { 1 };
+    let weather = Weather {
+        clients: weather.clients * times,
+        steps: weather.steps * u32::try_from(times).unwrap(),
+        ..weather
     };
-    let replayed = std::env::var("HULSE_SEED").ok();
-    let seeds = match &replayed {
-        Some(seed) => {
-            let seed = seed.parse::<u64>().expect("HULSE_SEED is a number");
-            seed..seed + 1
-        }
-        None => 0..seeds,
-    };
+    let (seeds, replayed) = seeds(if is_long() { 20 } else { 6 });
     let mut all = Story::default();
     for seed in seeds {
         let _named = Named(seed);
@@ -71,7 +54,7 @@ fn run(weather: Weather) -> Option<Story> {
             *all += one;
         }
     }
-    replayed.is_none().then_some(all)
+    (!replayed).then_some(all)
 }
 
 /// The worlds are no desert: of everything there is at least so much, and of the reasons why a

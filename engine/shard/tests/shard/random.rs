@@ -9,7 +9,7 @@ use crate::world::{Story, Weather, World};
 const SEEDS: u64 = 60;
 
 /// Names the seed of a run that fails.
-struct Named(u64);
+pub(crate) struct Named(pub(crate) u64);
 
 impl Drop for Named {
     fn drop(&mut self) {
@@ -19,23 +19,27 @@ impl Drop for Named {
     }
 }
 
+/// So many seeds, or the one that is replayed; and whether one is.
+pub(crate) fn seeds(most: u64) -> (std::ops::Range<u64>, bool) {
+    match std::env::var("HULSE_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse::<u64>().expect("HULSE_SEED is a number");
+            (seed..seed + 1, true)
+        }
+        Err(_) => (0..most, false),
+    }
+}
+
 /// Runs a world for each seed, and returns how much of everything has happened in all of them;
 /// nothing when one seed is replayed.
 fn run(weather: Weather) -> Option<Vec<Story>> {
-    let replayed = std::env::var("HULSE_SEED").ok();
-    let seeds = match &replayed {
-        Some(seed) => {
-            let seed = seed.parse::<u64>().expect("HULSE_SEED is a number");
-            seed..seed + 1
-        }
-        None => 0..SEEDS,
-    };
+    let (seeds, replayed) = seeds(SEEDS);
     let run = |seed| {
         let _named = Named(seed);
         World::new(seed, weather).run()
     };
     let stories = seeds.map(run).collect();
-    replayed.is_none().then_some(stories)
+    (!replayed).then_some(stories)
 }
 
 /// An event, and how often it is to happen in fifty worlds.

@@ -92,7 +92,7 @@ impl World {
         let mut rim = Rim::empty(SimDisk::new(), config.clone());
         rim.open(spec(PARTITION, 1, weather.ack)).unwrap();
         let client = |number: usize| {
-            // Of each subscription some come first, and of the shared one some are always ready.
+            // Some of the shared subscription are always ready, and a third of all come second.
             let place = number / KINDS.len();
             let shared = KINDS[number % KINDS.len()] == Shared;
             let always_ready = !weather.narrow && shared && place < 4;
