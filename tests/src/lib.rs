@@ -35,7 +35,7 @@ pub use compare::assert_same;
 pub use http::{get, metric};
 pub use job::{Job, Source};
 pub use length::is_long;
-pub use patience::{LIMIT, wait_until};
+pub use patience::{LIMIT, wait_looking, wait_until};
 pub use raw_frame::RawFrame;
 pub use ready::Ready;
 pub use seed::{Random, random};

@@ -13,13 +13,26 @@ const LOOK: Duration = Duration::from_millis(2);
 ///
 /// # Panics
 /// When that takes longer than `limit`; the message names `what`.
-pub fn wait_until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_until<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T>) -> T {
+    wait_looking(what, limit, LOOK, look)
+}
+
+/// The same, looking once in `every`: for what costs much to look at.
+///
+/// # Panics
+/// As [`wait_until`].
+pub fn wait_looking<T>(
+    what: &str,
+    limit: Duration,
+    every: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
         assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
-        thread::sleep(LOOK);
+        thread::sleep(every);
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hulse_client::{Client, ClientError, Consumer, Message, MessageId, Received, SubscriptionType};
-use hulse_tests::{Broker, Hulse, LIMIT, Running, wait_until};
+use hulse_tests::{Broker, Hulse, LIMIT, Running, wait_looking, wait_until};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -63,8 +63,7 @@ impl Group {
 
     /// Waits until they have written so many different messages together.
     fn reach(&self, messages: usize) {
-        wait_until("the consumers get on", LIMIT, || {
-            std::thread::sleep(LOOK);
+        wait_looking("the consumers get on", LIMIT, LOOK, || {
             // To count the lines costs less than to read them.
             let paths = (0..self.started).map(|it| self.path(it));
             let lines = |path| {

@@ -85,9 +85,6 @@ impl<D: Disk> Partition<D> {
         correlation: u64,
     ) -> Result<Seat, Refusal> {
         let kind = wanted.kind;
-        let number = u32::try_from(self.spec.index).unwrap_or(0);
-        let limits = DispatchLimits::default();
-        let dispatcher = Dispatcher::new(kind, number, limits);
         let name = &wanted.subscription;
         let permits = wanted.permits;
         if permits > CONSUMER_PERMITS_MAX {
@@ -120,7 +117,10 @@ impl<D: Disk> Partition<D> {
             }
         };
         let served = self.consumers.by_subscription.entry(id);
-        let served = served.or_insert_with(|| Served::new(dispatcher));
+        let served = served.or_insert_with(|| {
+            let number = u32::try_from(self.spec.index).unwrap_or(0);
+            Served::new(Dispatcher::new(kind, number, DispatchLimits::default()))
+        });
         let subscription = self.state.subscription(id).expect("it is there");
         let claim = Claim {
             priority: wanted.priority,
@@ -311,7 +311,8 @@ impl<D: Disk> Partition<D> {
                 };
                 let bytes = entry.bytes().len();
                 outlets.queue(to.connection, bytes);
-                if !outlets.open(to.connection) {
+                // Who gets an entry by its key is known only now.
+                if consumer.is_none() && !outlets.open(to.connection) {
                     served.pause(delivery.consumer);
                 }
                 self.counters.delivered(delivery.messages, bytes);

@@ -264,38 +264,19 @@ impl KeyShared {
         if self.members.is_empty() {
             return Some(Blocked::NoConsumer);
         }
-        let first = cursor.mark();
-        if first.offset >= end {
-            return Some(Blocked::CaughtUp { next: first.offset });
-        }
-        if self.next(cursor, end).is_some() {
-            return None;
-        }
         let new = cursor.next_unacknowledged(self.read);
         let next = self.aside.keys().next().copied().unwrap_or(new);
-        let holder = self.out.first();
-        if next >= end {
-            return Some(match holder {
-                Some(held) => Blocked::Unacknowledged {
-                    consumer: held.consumer,
-                    first,
-                },
-                None => Blocked::Unreadable { first },
-            });
-        }
-        if self.out.is_full()
-            && let Some(held) = holder
-        {
-            return Some(Blocked::SubscriptionFull {
-                consumer: held.consumer,
-                messages: self.out.messages(),
-                next,
-            });
+        let blocked = self.out.blocks_all(cursor, next, end);
+        if blocked.is_some() || self.next(cursor, end).is_some() {
+            return blocked;
         }
         Some(match self.aside.first_key_value() {
             Some((_, aside)) => self.held_up(aside.slot, next),
             // Nothing was read, since nobody can take anything.
-            None => self.takes_nothing(self.members.keys().next().copied()?, next),
+            None => {
+                let (consumer, member) = self.members.first_key_value()?;
+                self.out.blocks(*consumer, member.permits, next)
+            }
         })
     }
 
@@ -313,37 +294,17 @@ impl KeyShared {
                     next,
                 }
             }
-            (Some(owner), _) => self.takes_nothing(owner, next),
-        }
-    }
-
-    /// Why a consumer takes nothing.
-    fn takes_nothing(&self, consumer: ConsumerId, next: Offset) -> Blocked {
-        match self.members.get(&consumer) {
-            Some(member) if member.permits > 0 && self.out.is_full_of(consumer) => {
-                let messages = self.out.messages_of(consumer);
-                Blocked::ConsumerFull {
-                    consumer,
-                    messages,
-                    next,
-                }
-            }
-            Some(member) if member.permits > 0 => Blocked::Paused { consumer, next },
-            _ => Blocked::NoPermits { consumer, next },
+            (Some(owner), _) => self.out.blocks(owner, self.members[&owner].permits, next),
         }
     }
 
     /// Who gets a new entry now. None when it has to wait: it is set aside.
     fn taker_of_new(&mut self, offset: Offset, slot: KeySlot) -> Option<ConsumerId> {
         let owner = self.owners.of(slot);
-        let known = self.slots.get(&slot);
-        // Those of the slot that wait go first, and those that another has must come back.
-        let free = known.is_none_or(|it| {
-            it.aside.is_empty()
-                && it
-                    .holder
-                    .is_none_or(|(consumer, _)| Some(consumer) == owner)
-        });
+        let holder = self.slots.get(&slot).and_then(|it| it.holder);
+        // What another has of the slot must come back. What waits of it for its owner has gone out
+        // before anything new is read, or its owner takes nothing.
+        let free = holder.is_none_or(|(consumer, _)| Some(consumer) == owner);
         let taker = owner.filter(|owner| free && self.members[owner].takes);
         if taker.is_none() {
             let redelivery_count = 0;

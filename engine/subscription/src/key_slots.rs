@@ -6,6 +6,7 @@
 //! (**automatic**): each stands at 100 points of a ring, at the hashes of its name, and has the slots
 //! up to each of its points. Whoever comes or goes changes the owner of no more slots than its own.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -45,12 +46,19 @@ pub struct SlotRange {
     pub last: u16,
 }
 
+/// Where a consumer of this name stands on the ring.
+fn points(name: &str) -> impl Iterator<Item = u32> {
+    (0..POINTS).map(move |point| key_hash(format!("{name}\0{point}").as_bytes()) % SLOTS)
+}
+
 /// Who owns which slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Owners {
     /// Automatic: points of the ring and whose they are. Where two consumers meet at a point, all of
     /// them stand there, and the first has it.
     ring: BTreeMap<u32, Vec<ConsumerId>>,
+    /// The names of those who stand on the ring.
+    names: BTreeMap<ConsumerId, Box<str>>,
     /// Sticky: ranges by their first slot.
     ranges: BTreeMap<u16, (u16, ConsumerId)>,
 }
@@ -78,10 +86,10 @@ impl Owners {
             if !self.ranges.is_empty() {
                 return Err(Refused::OtherWay);
             }
-            for point in 0..POINTS {
-                let at = key_hash(format!("{name}\0{point}").as_bytes()) % SLOTS;
+            for at in points(name) {
                 self.ring.entry(at).or_default().push(consumer);
             }
+            self.names.insert(consumer, name.into());
             return Ok(());
         }
         if !self.ring.is_empty() {
@@ -106,10 +114,17 @@ impl Owners {
 
     pub(crate) fn remove(&mut self, consumer: ConsumerId) {
         self.ranges.retain(|_, (_, owner)| *owner != consumer);
-        self.ring.retain(|_, owners| {
-            owners.retain(|owner| *owner != consumer);
-            !owners.is_empty()
-        });
+        let Some(name) = self.names.remove(&consumer) else {
+            return;
+        };
+        for at in points(&name) {
+            if let Some(owners) = self.ring.get_mut(&at) {
+                owners.retain(|owner| *owner != consumer);
+                if owners.is_empty() {
+                    self.ring.remove(&at);
+                }
+            }
+        }
     }
 
     /// The owner of a slot, if it has one: of automatic slots each has, as soon as there is a

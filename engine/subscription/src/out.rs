@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use hulse_model::Offset;
 
 use crate::cursor::Cursor;
-use crate::dispatcher::{ConsumerId, DispatchLimits, what_is_left};
+use crate::dispatcher::{Blocked, ConsumerId, DispatchLimits, what_is_left};
 
 /// An entry that a consumer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +76,6 @@ impl<T: Copy> Out<T> {
         self.load.full
     }
 
-    /// How many unacknowledged messages all consumers have.
-    pub(crate) const fn messages(&self) -> u64 {
-        self.load.messages
-    }
-
     /// Whether a consumer has as much as it may.
     pub(crate) fn is_full_of(&self, consumer: ConsumerId) -> bool {
         self.shares.get(&consumer).is_some_and(|it| it.load.full)
@@ -113,7 +108,7 @@ impl<T: Copy> Out<T> {
     }
 
     /// The first of all.
-    pub(crate) fn first(&self) -> Option<&Pending<T>> {
+    fn first(&self) -> Option<&Pending<T>> {
         self.pending.first_key_value().map(|(_, pending)| pending)
     }
 
@@ -153,6 +148,42 @@ impl<T: Copy> Out<T> {
         let pending = self.pending.remove(&offset)?;
         self.unburden(offset, &pending, pending.left);
         Some(pending)
+    }
+
+    /// Why nobody is given entry `next`, whoever could take it: it is not there below `end`, or all
+    /// together have as much as they may.
+    pub(crate) fn blocks_all(&self, cursor: &Cursor, next: Offset, end: Offset) -> Option<Blocked> {
+        let first = cursor.mark();
+        if first.offset >= end {
+            return Some(Blocked::CaughtUp { next: first.offset });
+        }
+        let consumer = self.first().map(|pending| pending.consumer);
+        match consumer {
+            Some(consumer) if next >= end => Some(Blocked::Unacknowledged { consumer, first }),
+            None if next >= end => Some(Blocked::Unreadable { first }),
+            Some(consumer) if self.load.full => Some(Blocked::SubscriptionFull {
+                consumer,
+                messages: self.load.messages,
+                next,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Why a consumer with so many permits, which takes nothing, does not take entry `next`.
+    pub(crate) fn blocks(&self, consumer: ConsumerId, permits: i64, next: Offset) -> Blocked {
+        if permits <= 0 {
+            Blocked::NoPermits { consumer, next }
+        } else if self.is_full_of(consumer) {
+            let messages = self.messages_of(consumer);
+            Blocked::ConsumerFull {
+                consumer,
+                messages,
+                next,
+            }
+        } else {
+            Blocked::Paused { consumer, next }
+        }
     }
 
     /// Nobody has anything.

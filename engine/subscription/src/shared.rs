@@ -185,52 +185,19 @@ impl Shared {
         if self.members.is_empty() {
             return Some(Blocked::NoConsumer);
         }
-        let first = cursor.mark();
-        let holder = self.out.first();
         let (next, _) = self.candidate(cursor);
-        if first.offset >= end {
-            return Some(Blocked::CaughtUp { next: first.offset });
+        let blocked = self.out.blocks_all(cursor, next, end);
+        if blocked.is_some() || self.taker().is_some() {
+            return blocked;
         }
-        if next >= end {
-            return Some(match holder {
-                Some(held) => Blocked::Unacknowledged {
-                    consumer: held.consumer,
-                    first,
-                },
-                None => Blocked::Unreadable { first },
-            });
-        }
-        if self.out.is_full()
-            && let Some(held) = holder
-        {
-            return Some(Blocked::SubscriptionFull {
-                consumer: held.consumer,
-                messages: self.out.messages(),
-                next,
-            });
-        }
-        if self.taker().is_some() {
-            return None;
-        }
+        let reason =
+            |(id, member): (&ConsumerId, &Member)| self.out.blocks(*id, member.permits, next);
         // The reason of one that lacks nothing else says most.
-        let reason = |(id, member): (&ConsumerId, &Member)| {
-            let consumer = *id;
-            if member.permits <= 0 {
-                (2, Blocked::NoPermits { consumer, next })
-            } else if self.out.is_full_of(consumer) {
-                let messages = self.out.messages_of(consumer);
-                let full = Blocked::ConsumerFull {
-                    consumer,
-                    messages,
-                    next,
-                };
-                (0, full)
-            } else {
-                (1, Blocked::Paused { consumer, next })
-            }
-        };
-        let reasons = self.members.iter().map(reason);
-        reasons.min_by_key(|(rank, _)| *rank).map(|(_, why)| why)
+        self.members.iter().map(reason).min_by_key(|why| match why {
+            Blocked::ConsumerFull { .. } => 0,
+            Blocked::Paused { .. } => 1,
+            _ => 2,
+        })
     }
 
     /// Who gets the next entry.
