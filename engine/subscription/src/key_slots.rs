@@ -3,11 +3,11 @@
 //! A key's slot is `murmur3_32(key) & 0x7fff_ffff mod 65,536`, as in Pulsar, so that clients which
 //! choose their slots themselves mean the same ones. Either every consumer states the ranges of slots
 //! that it wants (**sticky**), or the slots are spread over the consumers by consistent hashing
-//! (**automatic**): each stands at 100 points of a ring, at the hashes of its name, and has the slots
-//! up to each of its points. Whoever comes or goes changes the owner of no more slots than its own.
+//! (**automatic**): each stands at 100 points of a ring, at the hashes of its name (and of a number,
+//! where others have the same), and has the slots up to each of its points. Whoever comes or goes changes the owner of no more slots than its own.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -46,9 +46,24 @@ pub struct SlotRange {
     pub last: u16,
 }
 
-/// Where a consumer of this name stands on the ring.
-fn points(name: &str) -> impl Iterator<Item = u32> {
-    (0..POINTS).map(move |point| key_hash(format!("{name}\0{point}").as_bytes()) % SLOTS)
+/// A name on the ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Name {
+    name: Box<str>,
+    /// How many others had the name already. Programs in containers are apt to have one name, and each
+    /// is to get its share.
+    namesake: u32,
+}
+
+impl Name {
+    /// Where it stands.
+    fn points(&self) -> impl Iterator<Item = u32> {
+        let own = match self.namesake {
+            0 => self.name.clone(),
+            namesake => format!("{}\0{namesake}", self.name).into(),
+        };
+        (0..POINTS).map(move |point| key_hash(format!("{own}\0{point}").as_bytes()) % SLOTS)
+    }
 }
 
 /// Who owns which slots.
@@ -57,8 +72,8 @@ pub(crate) struct Owners {
     /// Automatic: points of the ring and whose they are. Where two consumers meet at a point, all of
     /// them stand there, and the first has it.
     ring: BTreeMap<u32, Vec<ConsumerId>>,
-    /// The names of those who stand on the ring.
-    names: BTreeMap<ConsumerId, Box<str>>,
+    /// Those who stand on the ring.
+    names: BTreeMap<ConsumerId, Name>,
     /// Sticky: ranges by their first slot.
     ranges: BTreeMap<u16, (u16, ConsumerId)>,
 }
@@ -86,10 +101,17 @@ impl Owners {
             if !self.ranges.is_empty() {
                 return Err(Refused::OtherWay);
             }
-            for at in points(name) {
+            let same = self.names.values().filter(|it| *it.name == *name);
+            let taken: BTreeSet<_> = same.map(|it| it.namesake).collect();
+            let free = (0..).find(|namesake| !taken.contains(namesake));
+            let name = Name {
+                name: name.into(),
+                namesake: free.unwrap_or_default(),
+            };
+            for at in name.points() {
                 self.ring.entry(at).or_default().push(consumer);
             }
-            self.names.insert(consumer, name.into());
+            self.names.insert(consumer, name);
             return Ok(());
         }
         if !self.ring.is_empty() {
@@ -117,7 +139,7 @@ impl Owners {
         let Some(name) = self.names.remove(&consumer) else {
             return;
         };
-        for at in points(&name) {
+        for at in name.points() {
             if let Some(owners) = self.ring.get_mut(&at) {
                 owners.retain(|owner| *owner != consumer);
                 if owners.is_empty() {
@@ -187,6 +209,29 @@ mod tests {
         }
         after.remove(new);
         assert_eq!(after, before);
+    }
+
+    #[test]
+    fn consumers_of_one_name_have_a_share_each() {
+        let mut owners = owners(&["worker", "worker", "worker"]);
+        let share = |owners: &Owners, number| {
+            let slots = (0..=u16::MAX).map(KeySlot);
+            slots
+                .filter(|it| owners.of(*it) == Some(ConsumerId(number)))
+                .count()
+        };
+        for number in 1..=3 {
+            assert!(share(&owners, number) > 15_000, "consumer {number}");
+        }
+        // Whoever comes instead of one that has gone takes its place.
+        let before = owners.clone();
+        let of_second = share(&owners, 2);
+        owners.remove(ConsumerId(2));
+        owners.add(ConsumerId(4), "worker", &[]).unwrap();
+        assert_eq!(share(&owners, 4), of_second);
+        owners.remove(ConsumerId(4));
+        owners.add(ConsumerId(2), "worker", &[]).unwrap();
+        assert_eq!(owners.names, before.names);
     }
 
     #[test]
