@@ -12,6 +12,9 @@ const TOP: f64 = 44.0;
 const BOTTOM: f64 = 70.0;
 /// How far apart the names of two lines are at least, so that both can be read.
 const LABEL: f64 = 14.0;
+/// The most characters of one line of a note, and how far apart its lines are.
+const NOTE_CHARS: usize = 100;
+const NOTE_LINE: f64 = 15.0;
 
 /// A colour and a dash pattern for each line, so that they are told apart without colours too.
 const STYLES: [(&str, &str); 6] = [
@@ -58,7 +61,9 @@ pub(crate) fn svg(curve: &Curve) -> String {
         13,
         &curve.x.label,
     );
-    picture.text((middle, SIZE.1 - 10.0), "middle", 11, &curve.note);
+    for (line, y) in note_lines(&curve.note) {
+        picture.text((middle, y), "middle", 11, &line);
+    }
     picture.text((8.0, TOP - 10.0), "start", 13, &curve.y.label);
     let mut labels = Vec::new();
     for (line, (colour, dash)) in curve.lines.iter().zip(STYLES.iter().cycle()) {
@@ -82,6 +87,22 @@ pub(crate) fn svg(curve: &Curve) -> String {
     }
     picture.0.push_str("</svg>\n");
     picture.0
+}
+
+/// The lines of a note, broken between words, and where each stands. The picture grows with them.
+fn note_lines(note: &str) -> Vec<(String, f64)> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in note.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= NOTE_CHARS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    let places = (0..).map(|line| SIZE.1 - 10.0 + f64::from(line) * NOTE_LINE);
+    lines.into_iter().zip(places).collect()
 }
 
 /// Where values are on an axis.
@@ -193,6 +214,8 @@ impl Picture {
 
     fn open(&mut self, curve: &Curve) {
         let (width, height) = SIZE;
+        let lines = note_lines(&curve.note).len();
+        let height = height + lines.saturating_sub(1) as f64 * NOTE_LINE;
         let title = escaped(&curve.title);
         self.add(format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
@@ -284,6 +307,19 @@ mod tests {
         assert!(picture.contains(line), "{picture}");
         assert_eq!(picture.matches("<circle").count(), 3);
         assert!(picture.contains(">p99</text>") && picture.contains(">a note</text>"));
+    }
+
+    #[test]
+    fn a_long_note_is_broken_and_the_picture_grows() {
+        let long = Curve {
+            note: "words ".repeat(30).trim().to_owned(),
+            ..curve(vec![(0.0, 1.0)], false)
+        };
+        let lines = note_lines(&long.note);
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|(line, _)| line.len() <= NOTE_CHARS));
+        let picture = svg(&long);
+        assert!(picture.contains("viewBox=\"0 0 720 415\""), "{picture}");
     }
 
     #[test]
