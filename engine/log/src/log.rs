@@ -22,6 +22,7 @@ mod files;
 mod read;
 mod retain;
 mod round;
+mod span;
 mod spare;
 mod sync;
 mod truncate;

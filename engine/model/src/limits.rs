@@ -154,6 +154,29 @@ pub const BEACON_TIMEOUT_RANGE_MS: (u32, u32) = (200, 60_000);
 /// wants, is kept this long, in milliseconds (7 days).
 pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
 
+/// The most tenants.
+pub const TENANTS_MAX: usize = 10_000;
+
+/// The most namespaces of one tenant.
+pub const TENANT_NAMESPACES_MAX: usize = 1_000;
+
+/// The most roles that have permissions in one namespace.
+pub const NAMESPACE_ROLES_MAX: usize = 1_000;
+
+/// The largest value of a policy: every number up to it is exact in JSON.
+pub const POLICY_VALUE_MAX: i64 = 9_007_199_254_740_991;
+
+/// The shortest time to live that a policy may state, in milliseconds: it is looked at about once a
+/// second.
+pub const TTL_MS_MIN: i64 = 1_000;
+
+/// How much may be published at once, after a pause, as time at the rate that a policy states, in
+/// milliseconds.
+pub const RATE_BURST_MS: u64 = 200;
+
+/// The most partitions held back by a quota that the broker names in one answer.
+pub const HELD_BACK_TOLD_MAX: usize = 100;
+
 /// How many replica groups a placement starts with, at the least.
 pub const PLACEMENT_GROUPS_MIN: u32 = 16;
 

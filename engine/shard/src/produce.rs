@@ -112,7 +112,11 @@ impl<D: Disk> Partition<D> {
             messages,
             batch.skipped,
         ) {
-            Check::Fresh => {}
+            Check::Fresh => {
+                if let Some(refusal) = self.refused_backlog(clock) {
+                    return Err(refusal);
+                }
+            }
             Check::Duplicate { original } => {
                 let id = original.map(|original| (original.term, original.offset));
                 let receipt = Receipt {
@@ -164,6 +168,7 @@ impl<D: Disk> Partition<D> {
         };
         self.state.apply_entry(&appended.header);
         self.upkeep.entry_appended(appended.header.entry_bytes());
+        self.quota.appended(appended.header.entry_bytes());
         self.counters.produced(messages, batch.payload.len());
         let id = Some((self.spec.term, appended.header.offset));
         let receipt = Receipt {

@@ -404,5 +404,6 @@ fn question(admin: Admin<'_>) -> Question {
             topic,
             subscription,
         },
+        Admin::Tenancy(tenancy) => Question::Tenancy(tenancy),
     }
 }
