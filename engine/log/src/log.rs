@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hulse_model::entry::{ENTRY_HEADER_BYTES, encode_entry_header};
 use hulse_model::limits::{
-    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, JOURNAL_CHUNK_BYTES_MAX, LOG_UNSYNCED_BYTES_MAX,
-    SEGMENT_TERMS_MAX,
+    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, JOURNAL_CHUNK_BYTES_MAX, LOG_STAGED_BYTES_TARGET,
+    LOG_UNSYNCED_BYTES_MAX, SEGMENT_TERMS_MAX,
 };
 use hulse_model::{EntryDraft, EntryHeader, Offset, PartitionId, Term};
 
@@ -38,9 +38,6 @@ pub use warm::WarmUp;
 
 /// Room that the staging buffer keeps between rounds, in bytes.
 const STAGING_KEPT_BYTES: usize = 4096;
-
-/// A payload of so many bytes is written from where it lies.
-const WRITTEN_AT_ONCE_BYTES_MIN: usize = 16 * 1024;
 
 /// One of a partition's two logs. It belongs to one core.
 ///
@@ -111,16 +108,6 @@ impl Default for Staged {
 }
 
 impl Staged {
-    /// Whether a payload of so many bytes is written at once. To stage it would copy it once more,
-    /// for a write that it is large enough to be worth alone; but what can go through the journal is
-    /// kept for it.
-    fn goes_at_once(&self, payload_bytes: usize) -> bool {
-        let journal = self.keep
-            && self.whole
-            && self.bytes.len() + payload_bytes + RECORD_ALIGNMENT <= JOURNAL_CHUNK_BYTES_MAX;
-        payload_bytes >= WRITTEN_AT_ONCE_BYTES_MIN && !journal
-    }
-
     /// Forgets the bytes, which are written; `whole` says whether they are on their way to be
     /// durable.
     fn clear(&mut self, whole: bool) {
@@ -347,7 +334,9 @@ impl<D: Disk> Log<D> {
         staged.bytes.extend_from_slice(&entry);
         let padding = bytes - local.len() - entry.len() - draft.payload.len();
         let padding = &[0; RECORD_ALIGNMENT][..padding];
-        let written = staged.goes_at_once(draft.payload.len());
+        // So much is due to be written, and too much for the journal: staging it would be one more
+        // copy and no write fewer. Below, a copy costs less than a write of its own.
+        let written = draft.payload.len() >= LOG_STAGED_BYTES_TARGET;
         if written {
             let position = staged.position + staged.written as u64;
             let parts = [&staged.bytes[staged.written..], draft.payload, padding];
