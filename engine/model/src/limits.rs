@@ -76,7 +76,8 @@ pub const LOG_UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// as it comes, and beyond it producers go as fast as the disk does.
 pub const MEMORY_LOG_UNSYNCED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Staged bytes at which a log writes without waiting for the end of the round.
+/// Bytes that are worth a write of their own: a round that has staged so many ends without waiting
+/// for other connections, and a payload of so many is written from where it lies, without a copy.
 pub const LOG_STAGED_BYTES_TARGET: usize = 64 * 1024;
 
 /// The most unsynced bytes of one log that go through the journal; with more the log's own file is

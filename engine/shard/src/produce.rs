@@ -159,7 +159,11 @@ impl<D: Disk> Partition<D> {
             Err(error @ AppendError::Unopened { .. }) => {
                 return Err(self.unopened(&error, clock.monotonic_ms));
             }
-            Err(AppendError::Poisoned { .. }) => {
+            Err(AppendError::Poisoned { reason }) => {
+                // The log was not poisoned before: to write a large batch, or what was staged
+                // before it, has failed just now.
+                let partition = self.spec.id;
+                tracing::error!(%partition, %reason, "a write failed; the partition is fenced");
                 return Err(self.fenced().unwrap_or_else(|| {
                     Refusal::new(Status::StorageFailed, "the log takes no more writes")
                 }));
