@@ -321,6 +321,7 @@ impl Core {
                 sequence,
                 messages: 1,
                 skipped: false,
+                delayed: false,
                 payload,
                 payload_crc: None,
             };

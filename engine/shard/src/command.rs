@@ -74,6 +74,8 @@ pub enum Command<'a> {
         messages: u32,
         /// The producer says that it left numbers out before this one.
         skipped: bool,
+        /// The batch begins with the time at which its messages are due.
+        delayed: bool,
         /// The batch.
         payload: &'a [u8],
         /// Its checksum, if the rim knows it.

@@ -97,6 +97,13 @@ pub enum Effect<D: Disk> {
         /// The work.
         work: WarmUp<D>,
     },
+    /// Calls [`crate::Shard::go_on`] once everything else that waits for the core has had its turn.
+    GoOn {
+        /// The partition.
+        partition: PartitionId,
+        /// The subscription that has more to read.
+        subscription: u64,
+    },
     /// The connection's held request may be offered again.
     Resume {
         /// The connection.

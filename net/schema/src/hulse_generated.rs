@@ -2262,6 +2262,7 @@ impl<'a> Produce<'a> {
   pub const VT_SEQUENCE: ::flatbuffers::VOffsetT = 4;
   pub const VT_MESSAGES: ::flatbuffers::VOffsetT = 6;
   pub const VT_SKIPPED: ::flatbuffers::VOffsetT = 8;
+  pub const VT_DELAYED: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2275,6 +2276,7 @@ impl<'a> Produce<'a> {
     let mut builder = ProduceBuilder::new(_fbb);
     builder.add_sequence(args.sequence);
     builder.add_messages(args.messages);
+    builder.add_delayed(args.delayed);
     builder.add_skipped(args.skipped);
     builder.finish()
   }
@@ -2301,6 +2303,13 @@ impl<'a> Produce<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(Produce::VT_SKIPPED, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn delayed(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Produce::VT_DELAYED, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Produce<'_> {
@@ -2312,6 +2321,7 @@ impl ::flatbuffers::Verifiable for Produce<'_> {
      .visit_field::<u64>("sequence", Self::VT_SEQUENCE, false)?
      .visit_field::<u32>("messages", Self::VT_MESSAGES, false)?
      .visit_field::<bool>("skipped", Self::VT_SKIPPED, false)?
+     .visit_field::<bool>("delayed", Self::VT_DELAYED, false)?
      .finish();
     Ok(())
   }
@@ -2320,6 +2330,7 @@ pub struct ProduceArgs {
     pub sequence: u64,
     pub messages: u32,
     pub skipped: bool,
+    pub delayed: bool,
 }
 impl<'a> Default for ProduceArgs {
   #[inline]
@@ -2328,6 +2339,7 @@ impl<'a> Default for ProduceArgs {
       sequence: 0,
       messages: 0,
       skipped: false,
+      delayed: false,
     }
   }
 }
@@ -2350,6 +2362,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ProduceBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(Produce::VT_SKIPPED, skipped, false);
   }
   #[inline]
+  pub fn add_delayed(&mut self, delayed: bool) {
+    self.fbb_.push_slot::<bool>(Produce::VT_DELAYED, delayed, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ProduceBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ProduceBuilder {
@@ -2370,6 +2386,7 @@ impl ::core::fmt::Debug for Produce<'_> {
       ds.field("sequence", &self.sequence());
       ds.field("messages", &self.messages());
       ds.field("skipped", &self.skipped());
+      ds.field("delayed", &self.delayed());
       ds.finish()
   }
 }

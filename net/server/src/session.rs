@@ -93,6 +93,7 @@ impl Session {
                     sequence: produce.sequence,
                     messages: produce.messages,
                     skipped: produce.skipped,
+                    delayed: produce.delayed,
                     payload: produce.payload,
                     payload_crc: frame.payload_crc,
                 };

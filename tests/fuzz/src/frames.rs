@@ -100,6 +100,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 sequence: 7,
                 messages: 2,
                 skipped: false,
+                delayed: false,
                 payload: &payload,
             }),
         ),

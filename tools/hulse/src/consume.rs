@@ -102,6 +102,13 @@ enum Kind {
     KeyShared,
 }
 
+impl Kind {
+    /// Whether several consumers have its messages at a time, so that they come in no order here.
+    const fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::KeyShared)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum From {
     /// The oldest message that there is
@@ -126,7 +133,7 @@ enum Ack {
 /// When no server can be reached, it refuses, or stdout cannot be written.
 pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
     let kind = args.subscription_type();
-    if kind == SubscriptionType::Shared && args.until_end && args.ack == Ack::None {
+    if args.kind.is_shared() && args.until_end && args.ack == Ack::None {
         return Err(Failure::usage(
             "--until-end on a shared subscription ends when all is acknowledged, which --ack none \
              never does; use --count",
@@ -152,7 +159,7 @@ pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
         };
         let ends = args.until_end.then(|| {
             let marks = consumer.marks();
-            if args.kind == Kind::Shared {
+            if args.kind.is_shared() {
                 Ends::of_many(&marks)
             } else {
                 Ends::new(&marks)
@@ -181,7 +188,7 @@ async fn subscribe(
         .start(start)
         .name(&name)
         .skip_seen(true);
-    if let (SubscriptionType::Shared, Some(count)) = (kind, args.count) {
+    if let (true, Some(count)) = (args.kind.is_shared(), args.count) {
         // What is sent ahead and not wanted is kept from the other consumers meanwhile.
         let ahead = u32::try_from(count.min(QUEUE_MESSAGES)).unwrap_or(u32::MAX);
         consumer = consumer.receive_queue(ahead);

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod log;
+mod moment;
 mod output;
 mod produce;
 mod progress;

@@ -122,6 +122,7 @@ impl<D: Disk> Shard<D> {
         command: Command<'_>,
         fx: &mut Vec<Effect<D>>,
     ) -> Handled {
+        self.wall_ms = clock.wall_ms;
         let batch = match &command {
             Command::Produce {
                 sequence, messages, ..
@@ -180,6 +181,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 },
@@ -189,6 +191,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 };

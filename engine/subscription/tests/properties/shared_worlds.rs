@@ -17,6 +17,8 @@ const LIMITS: DispatchLimits = DispatchLimits {
     consumer: 2,
     subscription: 3,
     look_ahead: 0,
+    delayed_entries: 0,
+    delayed_blocks: 0,
 };
 const DEPTH: usize = 12;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hulse_model::{Entry, PayloadFormat, Status};
+use hulse_model::{Entry, Status};
 use hulse_wire::{Ack, Deliver, ErrorReply, Redeliver, Reply, Request};
 
 use crate::connection::{IncomingFrame, StreamHandler};
@@ -134,7 +134,7 @@ impl PartitionConsumer {
         entry: Bytes,
     ) -> Result<(), String> {
         let header = match Entry::decode(deliver.entry) {
-            Ok(decoded) if decoded.header.format == PayloadFormat::Messages => decoded.header,
+            Ok(decoded) if decoded.header.format.messages_at().is_some() => decoded.header,
             Ok(_) => return Err("a record was delivered as an entry".to_owned()),
             Err(error) => return Err(format!("a delivered entry is damaged: {error}")),
         };

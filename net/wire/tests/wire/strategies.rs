@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::str::FromStr;
 
+use hulse_model::delayed::DUE_TIME_BYTES;
 use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, TOPIC_PARTITIONS_MAX};
 use hulse_model::{Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName};
 use hulse_wire::{
@@ -85,14 +86,21 @@ fn ack() -> impl Strategy<Value = Ack<'static>> {
 
 fn produce() -> impl Strategy<Value = Produce<'static>> {
     let sequence = 0..=u64::MAX - u64::from(ENTRY_MESSAGES_MAX);
-    (sequence, 1..=ENTRY_MESSAGES_MAX, any::<bool>(), bytes()).prop_map(
-        |(sequence, messages, skipped, payload)| Produce {
+    (
+        sequence,
+        1..=ENTRY_MESSAGES_MAX,
+        any::<bool>(),
+        any::<bool>(),
+        bytes(),
+    )
+        .prop_map(|(sequence, messages, skipped, delayed, payload)| Produce {
             sequence,
             messages,
             skipped,
+            // What is too short for a time has none.
+            delayed: delayed && payload.len() >= DUE_TIME_BYTES,
             payload,
-        },
-    )
+        })
 }
 
 fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {

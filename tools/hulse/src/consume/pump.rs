@@ -11,13 +11,13 @@ use indicatif::ProgressBar;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::ConsumeArgs;
 use super::asking::Asking;
 use super::batch::Batch;
 use super::ends::Ends;
 use super::form::Form;
 use super::outlet::{Outlet, Written};
 use super::receipts::Receipts;
-use super::{ConsumeArgs, Kind};
 use crate::client::interrupted;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::progress;
@@ -114,7 +114,7 @@ impl<'a> Pump<'a> {
             // Messages and a bar would write over each other.
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        let in_order = args.kind != Kind::Shared;
+        let in_order = !args.kind.is_shared();
         Ok(Self {
             client,
             consumer,
