@@ -19,7 +19,7 @@ const DELAYED: usize = DELAYED_ENTRIES_MAX + 5_000;
 /// Messages without one.
 const PLAIN: usize = 1_000;
 /// How long nothing is due: time for sending, and for a broker's death. It is looked at, not trusted.
-const QUIET: Duration = Duration::from_secs(30);
+const QUIET: Duration = Duration::from_secs(20);
 /// The times lie within so many milliseconds.
 const SPREAD_MS: u64 = 8_000;
 

@@ -27,6 +27,9 @@ const QUEUE_MESSAGES: u64 = 50_000;
 /// After how long of waiting for a subscription somebody is told.
 const NOTICE_AFTER: Duration = Duration::from_secs(2);
 
+/// Messages that --ack auto acknowledges before its interval is over.
+const COMMIT_MESSAGES: usize = 65_536;
+
 const AFTER_HELP: &str = "\
 Each message is written to stdout with a LF after it. It is written before it is acknowledged, and
 no id is written twice in one run. What is acknowledged with a receipt never comes again to this
@@ -193,6 +196,10 @@ async fn subscribe(
         let ahead = u32::try_from(count.min(QUEUE_MESSAGES)).unwrap_or(u32::MAX);
         consumer = consumer.receive_queue(ahead);
     }
+    if args.ack == Ack::Auto {
+        let interval = Duration::from_millis(args.commit_interval);
+        consumer = consumer.auto_commit(interval, COMMIT_MESSAGES);
+    }
     let subscribed = consumer.build();
     tokio::pin!(subscribed);
     let subscribed = tokio::select! {
@@ -221,7 +228,7 @@ impl ConsumeArgs {
     fn acknowledging(&self) -> Acknowledging {
         match self.ack {
             Ack::Receipt => Acknowledging::WhatIsWritten,
-            Ack::Auto => Acknowledging::Every(Duration::from_millis(self.commit_interval)),
+            Ack::Auto => Acknowledging::ByItself,
             Ack::None => Acknowledging::Nothing,
         }
     }
