@@ -122,6 +122,53 @@ fn what_is_done_with_is_acknowledged_at_the_count_the_interval_and_the_end() {
     }
 }
 
+#[test]
+fn how_far_the_topic_goes_is_told() {
+    let runtime = Runtime::new().unwrap();
+    let mut broker = Broker::start(1);
+    Hulse::to(&broker, "topic create jobs --partitions 2").done();
+    let sent = runtime.block_on(async {
+        let client = connect(&broker).await;
+        let consumer = client.consumer("jobs", "work").build().await.unwrap();
+        assert_eq!(consumer.last_message_ids().await.unwrap(), []);
+        assert!(!consumer.has_message_available().await.unwrap());
+        let producer = client.producer("jobs-partition-1").build().await.unwrap();
+        let mut sent = Vec::new();
+        for number in 0..3 {
+            let id = producer.send_and_wait(&number.to_string()).await.unwrap();
+            sent.push(id);
+        }
+        for id in &sent {
+            assert!(consumer.has_message_available().await.unwrap());
+            let received = timeout(LIMIT, consumer.receive()).await.unwrap().unwrap();
+            assert_eq!(received.message_id().offset, id.offset);
+        }
+        assert!(!consumer.has_message_available().await.unwrap());
+        let last = consumer.last_message_ids().await.unwrap();
+        assert_eq!(last.len(), 1);
+        assert_eq!((last[0].partition, last[0].offset), (1, sent[2].offset));
+        let first = last[0];
+        consumer
+            .acknowledge_cumulative_with_receipt(&first)
+            .await
+            .unwrap();
+        sent
+    });
+    broker.kill9();
+    broker.restart(1);
+    runtime.block_on(async {
+        let client = connect(&broker).await;
+        let consumer = client.consumer("jobs", "work").build().await.unwrap();
+        // Nothing was handed out here, and the mark says that all is done with.
+        assert!(!consumer.has_message_available().await.unwrap());
+        let last = consumer.last_message_ids().await.unwrap();
+        assert_eq!(
+            (last[0].term, last[0].offset),
+            (sent[2].term, sent[2].offset)
+        );
+    });
+}
+
 async fn retrying(client: &Client, max_retries: u32) -> RetryingConsumer {
     let consumer = client.consumer("jobs", "work");
     let consumer = consumer.subscription_type(SubscriptionType::Shared);

@@ -117,6 +117,8 @@ pub enum Command<'a> {
         /// Which; with an empty list all that are not acknowledged.
         entries: &'a [Offset],
     },
+    /// A consumer asks for the newest message of its partition.
+    GetLast,
     /// Sets the stream's own subscription.
     Seek(SeekTo),
     /// Sets a subscription by name, whether or not a consumer is attached.

@@ -548,7 +548,7 @@ const fn kind_name(kind: SubscriptionKind) -> &'static str {
 }
 
 /// What a consumer is told whose next entry cannot be read.
-fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
+pub(crate) fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
     if let ReadError::Io { source, .. } = error
         && is_out_of_files(source)
     {

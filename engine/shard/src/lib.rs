@@ -17,6 +17,7 @@ mod counts;
 mod durable;
 mod effect;
 mod held;
+mod last;
 mod outlets;
 mod partition;
 mod produce;
@@ -30,7 +31,7 @@ mod stats;
 mod upkeep;
 
 pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, StreamKey};
-pub use effect::{Effect, Receipt, Refusal, Reply};
+pub use effect::{Effect, LastMessage, Receipt, Refusal, Reply};
 pub use partition::{AckLevel, PartitionSpec};
 pub use recovery::{OpenError, Recovered};
 pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};

@@ -9,6 +9,7 @@ mod dead_letters;
 mod delivery;
 mod handle;
 mod inbox;
+mod last;
 mod partition;
 mod receive;
 mod received;

@@ -99,6 +99,7 @@ impl Session {
                 };
                 self.handle(to, correlation, command)
             }
+            Request::GetLast => self.handle(to, correlation, Command::GetLast),
             Request::Close => self.handle(to, correlation, Command::Close),
             Request::Permits(permits) => {
                 self.handle(to, correlation, Command::Permits(permits.messages))

@@ -237,6 +237,10 @@ impl<D: Disk> Shard<D> {
                 partition.seek(clock, seat, place, to, correlation)?;
                 self.touch(id);
             }
+            (Command::GetLast, Role::Consumer(seat)) => {
+                partition.tell_last(clock, seat, to, correlation)?;
+                self.touch(id);
+            }
             (Command::Close, _) => {
                 self.close_stream(to);
                 fx.push(Effect::Reply {

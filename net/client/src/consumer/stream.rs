@@ -58,6 +58,12 @@ impl StreamHandler for ConsumerStream {
                     owner.grant(grant);
                 }
             }
+            Reply::Last(last) => {
+                if let Some(asked) = state.last_asked.remove(&correlation) {
+                    // A caller that has just given up is no reason for anything.
+                    let _ = asked.send(Ok(last));
+                }
+            }
             Reply::Active(active) if state.activity.changes => {
                 owner.on_active(&mut state, active.active);
             }
@@ -242,6 +248,11 @@ impl PartitionConsumer {
     /// An acknowledgement or a seek was refused.
     fn on_refusal(&self, state: &mut State, correlation: u64, error: &ErrorReply<'_>) {
         let cause = ClientError::refused(error);
+        if let Some(asked) = state.last_asked.remove(&correlation) {
+            // As above.
+            let _ = asked.send(Err(cause));
+            return;
+        }
         if state
             .seek
             .as_ref()

@@ -3,9 +3,10 @@
 use hulse_model::{Offset, PartitionId, Position, Status, Term};
 use hulse_wire::{
     Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
-    PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver, Reply, Request,
-    Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
+    ErrorReply, FrameEncoder, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup,
+    OpenProducer, PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver,
+    Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
+    SubscriptionType, Welcome,
 };
 
 const RANGES: &[AckRange] = &[
@@ -247,6 +248,22 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (5, 9, Reply::Acked),
         (5, 0, Reply::Active(Active { active: true })),
+        (
+            5,
+            12,
+            Reply::Last(Last {
+                last: Some(LastMessage {
+                    term: Term(2),
+                    offset: Offset(8),
+                    index: 3,
+                }),
+                mark: Position {
+                    offset: Offset(5),
+                    index: 2,
+                },
+                high_watermark: Offset(9),
+            }),
+        ),
         (
             0,
             11,

@@ -8,10 +8,10 @@ use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, TOPIC_PARTIT
 use hulse_model::{Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName};
 use hulse_wire::{
     ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
-    CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, OpenProducer,
-    PartitionPlace, Permits, Produce, ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt,
-    Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe,
-    Subscribed, SubscriptionRef, SubscriptionType, Welcome,
+    CreateTopic, Deliver, ErrorReply, Hello, Last, LastMessage, LastStored, Located, Lookup,
+    OpenProducer, PartitionPlace, Permits, Produce, ProducerOpened, RECEIPTS_MAX,
+    REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom,
+    StatusCode, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -136,6 +136,20 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
         )
 }
 
+fn last() -> impl Strategy<Value = Last> {
+    let message = (any::<u64>(), offset(), any::<u32>());
+    let message = message.prop_map(|(term, offset, index)| LastMessage {
+        term: Term(term),
+        offset,
+        index,
+    });
+    (option::of(message), position(), offset()).prop_map(|(last, mark, high_watermark)| Last {
+        last,
+        mark,
+        high_watermark,
+    })
+}
+
 fn redeliver() -> impl Strategy<Value = Redeliver<'static>> {
     prop_oneof![9 => vec(offset(), 0..8), 1 => vec(offset(), 0..=REDELIVER_ENTRIES_MAX)].prop_map(
         |entries| Redeliver {
@@ -245,6 +259,7 @@ pub(crate) fn request() -> impl Strategy<Value = (u32, u64, Request<'static>)> {
         (0..=CONSUMER_PERMITS_MAX).prop_map(|messages| Request::Permits(Permits { messages })),
         ack().prop_map(Request::Ack),
         redeliver().prop_map(Request::Redeliver),
+        Just(Request::GetLast),
         (seek_to(), named_subscription()).prop_map(|(to, named)| Request::Seek(Seek {
             to,
             subscription: Some(named)
@@ -374,6 +389,7 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         deliver.prop_map(Reply::Deliver),
         Just(Reply::Acked),
         any::<bool>().prop_map(|active| Reply::Active(Active { active })),
+        last().prop_map(Reply::Last),
         bytes().prop_map(|json| Reply::AdminDone(AdminDone { json })),
     ];
     (1..=u32::MAX, any::<u64>(), reply).prop_map(|(stream, correlation, reply)| {
