@@ -190,7 +190,7 @@ impl KeyShared {
                 (consumer, aside.redelivery_count)
             }
             None => {
-                self.passed(offset);
+                self.was_read(offset);
                 (self.taker_of_new(offset, slot)?, 0)
             }
         };
@@ -225,7 +225,7 @@ impl KeyShared {
         if !is_unread || self.delays.is_due(due_ms) {
             return false;
         }
-        self.passed(offset);
+        self.was_read(offset);
         self.delays.put(offset, due_ms);
         true
     }
@@ -246,6 +246,19 @@ impl KeyShared {
             if let Some(aside) = self.take_aside(offset) {
                 self.sort_slot(aside.slot);
             }
+        }
+    }
+
+    pub(crate) fn passed(&mut self, cursor: &Cursor) {
+        let mark = cursor.mark().offset;
+        self.delays.forget_below(mark);
+        let aside: Vec<Offset> = self
+            .aside
+            .range(..mark)
+            .map(|(offset, _)| *offset)
+            .collect();
+        for offset in self.out.before(mark).into_iter().chain(aside) {
+            self.acknowledged(cursor, offset);
         }
     }
 
@@ -347,7 +360,7 @@ impl KeyShared {
     }
 
     /// An entry was read that was not delivered before.
-    fn passed(&mut self, offset: Offset) {
+    fn was_read(&mut self, offset: Offset) {
         self.delays.passed(offset);
         self.read = self.read.max(offset.next());
     }

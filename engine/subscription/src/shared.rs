@@ -129,7 +129,7 @@ impl Shared {
             self.returned.remove(&offset);
         } else {
             self.returned.clear();
-            self.passed(offset);
+            self.was_read(offset);
         }
         let (acknowledged, left) = what_is_left(cursor, offset, messages)?;
         let member = self.members.get_mut(&consumer)?;
@@ -158,7 +158,7 @@ impl Shared {
         if !is_named || self.delays.is_due(due_ms) || self.returned.contains_key(&offset) {
             return false;
         }
-        self.passed(offset);
+        self.was_read(offset);
         self.delays.put(offset, due_ms);
         true
     }
@@ -176,6 +176,15 @@ impl Shared {
             }
             None => {}
         }
+    }
+
+    pub(crate) fn passed(&mut self, cursor: &Cursor) {
+        let mark = cursor.mark().offset;
+        self.delays.forget_below(mark);
+        for offset in self.out.before(mark) {
+            self.acknowledged(cursor, offset);
+        }
+        self.returned = self.returned.split_off(&mark);
     }
 
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
@@ -259,7 +268,7 @@ impl Shared {
     }
 
     /// An entry was read that was not delivered before.
-    fn passed(&mut self, offset: Offset) {
+    fn was_read(&mut self, offset: Offset) {
         self.delays.passed(offset);
         self.read = self.read.max(offset.next());
     }
