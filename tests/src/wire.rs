@@ -258,7 +258,7 @@ impl Wire {
                 .expect("a frame")
                 .expect("a whole one");
             match Reply::decode(&frame).expect("a reply") {
-                Reply::Pong => {}
+                Reply::Pong | Reply::Probe => {}
                 reply => return Some(read(reply)),
             }
         }

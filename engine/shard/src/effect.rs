@@ -97,6 +97,17 @@ pub enum Effect<D: Disk> {
         /// The work.
         work: WarmUp<D>,
     },
+    /// Asks the connection whether it is still there, then calls [`crate::Shard::heard`] as soon as
+    /// anything comes from it.
+    Probe {
+        /// The connection.
+        connection: u64,
+    },
+    /// Closes a connection that has not answered. Its streams have ended already.
+    Evict {
+        /// The connection.
+        connection: u64,
+    },
     /// The connection's held request may be offered again.
     Resume {
         /// The connection.

@@ -19,6 +19,7 @@ mod effect;
 mod held;
 mod outlets;
 mod partition;
+mod probes;
 mod produce;
 mod receipts;
 mod recovery;

@@ -1,7 +1,9 @@
 //! One partition on its core: its two logs, the state folded from them, and who waits for what.
 
+use std::collections::BTreeMap;
+
 use hulse_log::{AppendError, Disk, Log, LogKind, PartitionStore, PrepareError, is_out_of_files};
-use hulse_model::{Offset, PartitionId, Status, Term, TopicName};
+use hulse_model::{Offset, PartitionId, ProducerId, Status, Term, TopicName};
 use hulse_subscription::PartitionState;
 
 use crate::command::StreamKey;
@@ -66,6 +68,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) counts: Counts,
     /// The unsynced bytes that the core's sum holds for this partition.
     pub(crate) unsynced_counted: usize,
+    /// The streams that have producers open.
+    pub(crate) openers: BTreeMap<ProducerId, StreamKey>,
     /// Streams that have come to their end and been told so; the shard is to close them.
     pub(crate) ended: Vec<StreamKey>,
 }

@@ -8,6 +8,7 @@ use hulse_subscription::{Check, OpenProducerError};
 use crate::command::{Clock, Handled, StreamKey};
 use crate::effect::{Effect, Receipt, Refusal, Reply};
 use crate::partition::Partition;
+use crate::probes::Obstacle;
 use crate::sibling::Answer;
 
 /// A producer's opening on a stream.
@@ -37,9 +38,9 @@ impl<D: Disk> Partition<D> {
         epoch: Option<u64>,
         to: StreamKey,
         correlation: u64,
-    ) -> Result<OpenedProducer, Refusal> {
+    ) -> Result<OpenedProducer, Obstacle> {
         if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
-            return Err(refusal);
+            return Err(refusal.into());
         }
         let opened = self
             .state
@@ -53,7 +54,11 @@ impl<D: Disk> Partition<D> {
                         Status::OverLimit
                     }
                 };
-                Refusal::new(status, format!("producer {name} cannot be opened: {error}"))
+                let text = format!("producer {name} cannot be opened: {error}");
+                let busy = matches!(error, OpenProducerError::Busy { .. });
+                let id = self.state.producers().id_of(name).filter(|_| busy);
+                let holder = id.and_then(|id| self.openers.get(&id).copied());
+                Refusal::new(status, text).held_by(holder)
             })?;
         let last = opened
             .last
@@ -76,10 +81,20 @@ impl<D: Disk> Partition<D> {
             }],
         );
         self.state.producers_mut().opened(opened.id, opened.epoch);
+        self.openers.insert(opened.id, to);
         Ok(OpenedProducer {
             id: opened.id,
             epoch: opened.epoch,
         })
+    }
+
+    /// The stream of an opening has ended.
+    pub(crate) fn close_producer(&mut self, opened: OpenedProducer, stream: StreamKey) {
+        let producers = self.state.producers_mut();
+        producers.closed(opened.id, opened.epoch);
+        if self.openers.get(&opened.id) == Some(&stream) {
+            self.openers.remove(&opened.id);
+        }
     }
 
     /// Stores a batch, or recognises it.

@@ -1,5 +1,6 @@
 //! Opening a partition: its logs recover themselves, and the state is folded from them.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use hulse_log::{
@@ -194,6 +195,7 @@ impl<D: Disk> Partition<D> {
             waits: [false; 2],
             counts: Counts::default(),
             unsynced_counted: 0,
+            openers: BTreeMap::new(),
             ended: Vec::new(),
         };
         for kind in LogKind::ALL {

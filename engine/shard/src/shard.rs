@@ -14,10 +14,12 @@ use crate::effect::{Effect, Refusal, Reply};
 use crate::held::Held;
 use crate::outlets::{OutletLimits, Outlets};
 use crate::partition::{Partition, PartitionSpec};
+use crate::probes::Probes;
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::stats::{PartitionStats, ShardStats};
 
+mod claims;
 mod commits;
 mod requests;
 mod rounds;
@@ -66,6 +68,8 @@ enum Role {
         refused: Option<RefusedBatch>,
     },
     Consumer(Seat),
+    /// It waits until the holder of what it wants has answered.
+    Claimant,
 }
 
 /// A batch that was refused. Those behind it on their way are refused too: were they stored, a
@@ -91,6 +95,7 @@ pub struct Shard<D: Disk> {
     partitions: BTreeMap<PartitionId, Partition<D>>,
     streams: BTreeMap<StreamKey, Stream>,
     outlets: Outlets,
+    probes: Probes,
     /// Partitions to write at the end of the round.
     dirty: Vec<PartitionId>,
     commits: Commits<D>,
@@ -137,6 +142,7 @@ impl<D: Disk> Shard<D> {
             partitions: BTreeMap::new(),
             streams: BTreeMap::new(),
             outlets: Outlets::new(limits),
+            probes: Probes::default(),
             dirty: Vec::new(),
             held: Held::default(),
             unsynced_bytes: 0,
@@ -186,6 +192,7 @@ impl<D: Disk> Shard<D> {
         for ended in std::mem::take(&mut partition.ended) {
             self.streams.remove(&ended);
         }
+        self.refuse_claimants(id, &refusal, fx);
         self.streams.retain(|to, stream| {
             if stream.partition == id {
                 let reply = Reply::Refused(refusal.clone());
@@ -254,8 +261,10 @@ impl<D: Disk> Shard<D> {
             match stream.role {
                 Role::Producer { .. } => stats.producers += 1,
                 Role::Consumer(_) => stats.consumers += 1,
+                Role::Claimant => {}
             }
         }
+        stats.claimants = self.probes.waiting() as u64;
         stats.output_bytes = self.outlets.total() as u64;
         for partition in self.partitions.values() {
             partition.add_to(&mut stats);

@@ -41,6 +41,8 @@ pub struct ShardStats {
     pub producers: u64,
     /// Attached consumers.
     pub consumers: u64,
+    /// Requests that wait until the holder of what they want has answered.
+    pub claimants: u64,
     /// Entries stored.
     pub produced_entries: u64,
     /// Messages stored.

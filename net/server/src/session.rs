@@ -155,6 +155,9 @@ impl Session {
             timeout_ms,
         });
         self.connection.greeted.set(true);
+        let mut shard = self.core.shard.borrow_mut();
+        shard.greeted(self.connection.id, timeout_ms);
+        drop(shard);
         let greeting = &self.core.counters.greeting;
         greeting.set(greeting.get() - 1);
         let fits = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -229,6 +229,7 @@ fn replies() -> Vec<(String, Vec<u8>)> {
             }),
         ),
         (0, 2, Reply::Pong),
+        (0, 0, Reply::Probe),
         (
             0,
             3,

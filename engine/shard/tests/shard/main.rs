@@ -6,6 +6,7 @@
 
 mod budgets;
 mod checker;
+mod claims;
 mod consumers;
 mod covered;
 mod crowd;

@@ -78,6 +78,12 @@ pub(crate) struct Rim {
     pub(crate) told: Vec<(StreamKey, Told)>,
     /// Connections that may offer their held request again, in order.
     pub(crate) resumed: Vec<u64>,
+    /// Connections that were asked whether they are there, in order.
+    pub(crate) probed: Vec<u64>,
+    /// Those that are asked answer at once.
+    pub(crate) all_answer: bool,
+    /// Connections that were closed since they did not answer, in order.
+    pub(crate) evicted: Vec<u64>,
     /// Bytes queued towards each connection that have not left.
     pub(crate) queued: BTreeMap<u64, usize>,
     /// `HULSE_TRACE` asks for all that is said.
@@ -172,6 +178,9 @@ impl Rim {
             pending: Vec::new(),
             told: Vec::new(),
             resumed: Vec::new(),
+            probed: Vec::new(),
+            all_answer: true,
+            evicted: Vec::new(),
             queued: BTreeMap::new(),
             traced: std::env::var_os("HULSE_TRACE").is_some(),
             slow_helpers: None,
@@ -248,7 +257,17 @@ impl Rim {
             self.take(effect);
         }
         self.fx = fx;
+        if self.all_answer {
+            for connection in std::mem::take(&mut self.probed) {
+                self.answer(connection);
+            }
+        }
         result
+    }
+
+    /// A connection says something.
+    pub(crate) fn answer(&mut self, connection: u64) {
+        self.act(|shard, clock, fx| shard.heard(clock, connection, fx));
     }
 
     fn take(&mut self, effect: Effect<SimDisk>) {
@@ -300,6 +319,11 @@ impl Rim {
             } => {
                 let queue = self.slow_helpers.as_mut().unwrap_or(&mut self.pending);
                 queue.push(Pending::WarmUp(partition, subscription, work));
+            }
+            Effect::Probe { connection } => self.probed.push(connection),
+            Effect::Evict { connection } => {
+                self.queued.remove(&connection);
+                self.evicted.push(connection);
             }
             Effect::Resume { connection } => self.resumed.push(connection),
         }

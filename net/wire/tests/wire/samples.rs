@@ -181,6 +181,7 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (4, 6, Reply::Error(error)),
         (0, 2, Reply::Pong),
+        (0, 0, Reply::Probe),
         (0, 10, Reply::Done),
         (
             0,

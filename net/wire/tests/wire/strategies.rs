@@ -357,6 +357,7 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         welcome().prop_map(Reply::Welcome),
         error().prop_map(Reply::Error),
         Just(Reply::Pong),
+        Just(Reply::Probe),
         Just(Reply::Done),
         located().prop_map(Reply::Located),
         producer_opened().prop_map(Reply::ProducerOpened),
