@@ -5,10 +5,10 @@
 //! have; the clients' time-outs are long, so that only the broker's question can be the reason.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use hulse_client::{Client, ClientError, Consumer, Status};
+use hulse_client::{Access, Client, ClientError, Consumer, Producer, Status};
 use hulse_tests::{Broker, Hulse, LIMIT, Running, Wire, wait_until};
 use hulse_wire::{Hello, MAGIC, Reply, Request};
 use rustix::process::Signal;
@@ -121,4 +121,168 @@ fn a_client_that_is_gone_without_a_word_leaves_its_producer_s_name_to_its_succes
     assert_eq!(old.refusal().status, Status::PeerSilent);
     old.assert_closed();
     new.produce(1, 1, &[b"two"]).unwrap();
+}
+
+/// A client of this process.
+async fn connect(broker: &Broker) -> Client {
+    Client::builder(&broker.server()).connect().await.unwrap()
+}
+
+/// A producer with this access to `jobs`.
+async fn producer(client: &Client, access: Access) -> Result<Producer, ClientError> {
+    let built = client.producer("jobs").access(access).build();
+    timeout(LIMIT, built).await.expect("an answer")
+}
+
+/// What the topic holds.
+fn stored(broker: &Broker) -> Vec<String> {
+    let all = Hulse::to(broker, "consume jobs -s all --until-end --ack none").done();
+    let text = String::from_utf8(all).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_producer_with_exclusive_access_is_alone() {
+    let runtime = Runtime::new().unwrap();
+    let broker = Broker::start(1);
+    runtime.block_on(async {
+        let client = connect(&broker).await;
+        let shared = producer(&client, Access::Shared).await.unwrap();
+        shared.send_and_wait("shared").await.unwrap();
+        let began = Instant::now();
+        let refused = producer(&client, Access::Exclusive).await.unwrap_err();
+        assert_eq!(refused.status(), Some(Status::ProducerBusy), "{refused}");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it fails at once"
+        );
+        shared.close().await.unwrap();
+        let alone = producer(&client, Access::Exclusive).await.unwrap();
+        alone.send_and_wait("alone").await.unwrap();
+        let impatient = Client::builder(&broker.server()).operation_timeout(TIME_OUT);
+        let impatient = impatient.connect().await.unwrap();
+        let refused = producer(&impatient, Access::Shared).await.unwrap_err();
+        assert_eq!(refused.status(), Some(Status::ProducerBusy), "{refused}");
+        let partition = broker.partition("jobs");
+        let seen = (
+            &partition.access[..],
+            partition.access_epoch,
+            partition.producers,
+        );
+        assert_eq!(seen, ("exclusive", 1, 1));
+        let said = Hulse::to(&broker, "topic describe jobs").done();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("1 exclusive"), "{said}");
+    });
+    assert_eq!(stored(&broker), ["shared", "alone"]);
+}
+
+#[test]
+fn a_fenced_producer_stores_nothing_more_and_the_other_outlives_a_crash() {
+    let runtime = Runtime::new().unwrap();
+    let mut broker = Broker::start(1);
+    let (client, leader) = runtime.block_on(async {
+        let client = connect(&broker).await;
+        let old = producer(&client, Access::Exclusive).await.unwrap();
+        old.send_and_wait("old").await.unwrap();
+        let leader = producer(&client, Access::Fencing).await.unwrap();
+        // What is sent before the word has come is refused all the same.
+        let fenced = old.send_and_wait("too late").await.unwrap_err();
+        assert_eq!(fenced.status(), Some(Status::ProducerFenced), "{fenced}");
+        leader.send_and_wait("leader").await.unwrap();
+        (client, leader)
+    });
+    broker.kill9();
+    broker.restart(1);
+    runtime.block_on(async {
+        let sent = timeout(LIMIT, leader.send_and_wait("on")).await;
+        sent.expect("it comes back by itself").unwrap();
+        let partition = broker.partition("jobs");
+        assert_eq!(
+            (&partition.access[..], partition.access_epoch),
+            ("exclusive", 2)
+        );
+        leader.close().await.unwrap();
+        drop(client);
+    });
+    assert_eq!(stored(&broker), ["old", "leader", "on"]);
+}
+
+#[test]
+fn producers_that_wait_come_one_after_the_other_on_all_partitions() {
+    let runtime = Runtime::new().unwrap();
+    let broker = Broker::start(2);
+    Hulse::to(&broker, "topic create jobs --partitions 3").done();
+    runtime.block_on(async {
+        let client = connect(&broker).await;
+        let first = producer(&client, Access::Wait).await.unwrap();
+        assert_eq!(first.partitions(), 3);
+        let waiting = ["a", "b"].map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { producer(&client, Access::Wait).await })
+        });
+        let described = || broker.describe("jobs").unwrap().partitions;
+        wait_until("both wait on the first partition", LIMIT, || {
+            (described()[0].producers_waiting == 2).then_some(())
+        });
+        // Whoever waits for the first has none of the others.
+        assert!(
+            described()
+                .iter()
+                .skip(1)
+                .all(|it| it.producers_waiting == 0)
+        );
+        first.close().await.unwrap();
+        // One gets all of them, and when it goes the other.
+        let mut waiting = Vec::from(waiting);
+        for _ in 0..2 {
+            let at = loop {
+                if let Some(at) = waiting
+                    .iter()
+                    .position(tokio::task::JoinHandle::is_finished)
+                {
+                    break at;
+                }
+                tokio::task::yield_now().await;
+            };
+            let ready = waiting.swap_remove(at).await.unwrap().unwrap();
+            assert!(described().iter().all(|it| it.access == "exclusive"));
+            assert!(waiting.iter().all(|it| !it.is_finished()), "one at a time");
+            for _ in 0..9 {
+                ready.send_and_wait("mine").await.unwrap();
+            }
+            ready.close().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_standby_takes_over_from_a_stopped_producer() {
+    let broker = Broker::start(1);
+    let mut first = Hulse::to(&broker, "produce jobs --access exclusive")
+        .piped_input()
+        .start();
+    let mut input = first.stdin();
+    input.write_all(b"first\n").unwrap();
+    wait_until("the first is open", LIMIT, || {
+        (broker.describe("jobs")?.partitions[0].high_watermark == 1).then_some(())
+    });
+    let second = Hulse::to(&broker, "produce jobs --access wait").input(b"second\n");
+    let second = second.start();
+    wait_until("the second waits", LIMIT, || {
+        (broker.partition("jobs").producers_waiting == 1).then_some(())
+    });
+    first.signal(Signal::STOP);
+    let summary = second.finish().expect(0).summary();
+    assert_eq!((summary.acked, summary.failed), (1, 0));
+    first.signal(Signal::CONT);
+    // It finds out that another was there.
+    input.write_all(b"late\n").unwrap();
+    drop(input);
+    let said = first.finish().expect(1).stderr;
+    assert!(said.contains("PRODUCER_FENCED"), "{said}");
+    assert_eq!(stored(&broker), ["first", "second"]);
+    let third = Hulse::to(&broker, "produce jobs --access exclusive").input(b"third\n");
+    third.done();
+    assert_eq!(stored(&broker), ["first", "second", "third"]);
 }

@@ -160,6 +160,9 @@ pub const PROBE_MS_MIN: u64 = 100;
 /// The most requests that wait for the answer of one holder; more are refused as if it had answered.
 pub const CLAIMANTS_MAX: usize = 64;
 
+/// The most producers that wait for exclusive access to one partition.
+pub const PRODUCERS_WAITING_MAX: usize = 1_000;
+
 /// Retention when no policy says otherwise: what every subscription has acknowledged, or none
 /// wants, is kept this long, in milliseconds (7 days).
 pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;

@@ -129,6 +129,14 @@ pub enum Reply {
         epoch: u64,
         /// The newest batch stored under this name: its last sequence number and its id.
         last: Option<(u64, Term, Offset)>,
+        /// The access epoch in which it publishes.
+        access_epoch: u64,
+    },
+    /// The stream waits for exclusive access. When its turn has come, it is told that it is a
+    /// producer, as the answer to no request.
+    ProducerWaits {
+        /// Its name.
+        name: ProducerName,
     },
     /// The stream is a consumer.
     Subscribed {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use hulse_log::{AppendError, Disk, Log, LogKind, PartitionStore, PrepareError, is_out_of_files};
 use hulse_model::{Offset, PartitionId, ProducerId, Status, Term, TopicName};
-use hulse_subscription::PartitionState;
+use hulse_subscription::{AccessTable, PartitionState};
 
 use crate::command::StreamKey;
 use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
 use crate::held::Held;
+use crate::probes::Claimant;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
 use crate::stats::PartitionCounters;
@@ -68,6 +69,10 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) counts: Counts,
     /// The unsynced bytes that the core's sum holds for this partition.
     pub(crate) unsynced_counted: usize,
+    /// Which streams' producers are open or wait to be alone.
+    pub(crate) access: AccessTable<StreamKey>,
+    /// The requests of those that wait.
+    pub(crate) turns: BTreeMap<StreamKey, Claimant>,
     /// The streams that have producers open.
     pub(crate) openers: BTreeMap<ProducerId, StreamKey>,
     /// Streams that have come to their end and been told so; the shard is to close them.

@@ -9,12 +9,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use hulse_model::PartitionId;
 use hulse_model::limits::{BEACON_TIMEOUT_MS, CLAIMANTS_MAX, PROBE_MS_MIN, PROBE_PARTS};
-use hulse_model::{PartitionId, ProducerName};
 
 use crate::command::StreamKey;
 use crate::consume::Subscribing;
 use crate::effect::Refusal;
+use crate::produce::Producing;
 
 /// The most time that one look counts, in milliseconds. A core that stood still for longer has not
 /// read meanwhile what its clients may have said.
@@ -28,11 +29,8 @@ pub(crate) fn bound_ms(time_out_ms: u32) -> u64 {
 /// What a stream is to be.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    /// The producer of this name, in an opening of this epoch.
-    Producer {
-        name: ProducerName,
-        epoch: Option<u64>,
-    },
+    /// A producer.
+    Producer(Producing),
     /// A consumer.
     Consumer(Subscribing),
 }

@@ -70,6 +70,8 @@ enum Role {
     Consumer(Seat),
     /// It waits until the holder of what it wants has answered.
     Claimant,
+    /// A producer that waits for exclusive access.
+    Waiting,
 }
 
 /// A batch that was refused. Those behind it on their way are refused too: were they stored, a
@@ -261,7 +263,7 @@ impl<D: Disk> Shard<D> {
             match stream.role {
                 Role::Producer { .. } => stats.producers += 1,
                 Role::Consumer(_) => stats.consumers += 1,
-                Role::Claimant => {}
+                Role::Claimant | Role::Waiting => {}
             }
         }
         stats.claimants = self.probes.waiting() as u64;

@@ -7,7 +7,7 @@
 //! | bytes | field | meaning |
 //! |---|---|---|
 //! | 0 | `version` | 1 |
-//! | 1 | `kind` | 1 to 6, as below |
+//! | 1 | `kind` | 1 to 7, as below |
 //!
 //! | kind | bytes | field | meaning |
 //! |---|---|---|---|
@@ -28,6 +28,8 @@
 //! | | 8 | `entries_applied` | the offset after the last entry that the snapshot covers |
 //! | | 8 | `entries_term` | the term of that last entry; 0 for none |
 //! | | to the end | `state` | this part's bytes of the state, see [`crate::snapshot`] |
+//! | 7 access epoch | 8 | `epoch` | over those before |
+//! | | 1 | `exclusive` | 0 of shared producers, 1 of one alone: see [`crate::access`] |
 
 use alloc::vec::Vec;
 
@@ -145,6 +147,13 @@ pub enum SiblingRecord {
     },
     /// A part of a snapshot of the partition's state.
     Snapshot(SnapshotPart),
+    /// A new access epoch has begun.
+    AccessEpoch {
+        /// Its number.
+        epoch: u64,
+        /// Whether it is of one producer alone.
+        exclusive: bool,
+    },
 }
 
 impl SiblingRecord {
@@ -200,6 +209,10 @@ impl SiblingRecord {
                 put_u64(out, part.entries_applied.0);
                 put_u64(out, part.entries_term.0);
                 out.extend_from_slice(&part.state);
+            }
+            Self::AccessEpoch { epoch, exclusive } => {
+                put_u64(out, *epoch);
+                out.push(u8::from(*exclusive));
             }
         }
     }
@@ -260,6 +273,10 @@ impl SiblingRecord {
                 position: position(&mut reader)?,
             },
             6 => Self::Snapshot(snapshot_part(&mut reader)?),
+            7 => Self::AccessEpoch {
+                epoch: reader.u64()?,
+                exclusive: exclusive(&mut reader)?,
+            },
             kind => return Err(RecordError::Kind(kind)),
         };
         reader.finish()?;
@@ -274,7 +291,17 @@ impl SiblingRecord {
             Self::Acknowledged { .. } => 4,
             Self::CursorSet { .. } => 5,
             Self::Snapshot(_) => 6,
+            Self::AccessEpoch { .. } => 7,
         }
+    }
+}
+
+/// Whether an epoch is of one producer alone.
+pub(crate) fn exclusive(reader: &mut Reader<'_>) -> Result<bool, RecordError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(RecordError::Field("whether an access epoch is exclusive")),
     }
 }
 
@@ -446,10 +473,23 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_of_an_access_epoch_does_not_change() {
+        let record = |exclusive| SiblingRecord::AccessEpoch {
+            epoch: 0x0104,
+            exclusive,
+        };
+        check(&record(true), &[1, 7, 4, 1, 0, 0, 0, 0, 0, 0, 1]);
+        check(&record(false), &[1, 7, 4, 1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn what_is_not_known_is_named() {
         assert_eq!(SiblingRecord::decode(&[]), Err(RecordError::Truncated));
         assert_eq!(SiblingRecord::decode(&[2, 1]), Err(RecordError::Version(2)));
-        assert_eq!(SiblingRecord::decode(&[1, 7]), Err(RecordError::Kind(7)));
+        assert_eq!(SiblingRecord::decode(&[1, 9]), Err(RecordError::Kind(9)));
+        let epoch = [1, 7, 4, 0, 0, 0, 0, 0, 0, 0, 2];
+        let field = RecordError::Field("whether an access epoch is exclusive");
+        assert_eq!(SiblingRecord::decode(&epoch), Err(field));
         let mut created = Vec::from([1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 4]);
         let kind = RecordError::Field("a subscription's type");
         assert_eq!(SiblingRecord::decode(&created), Err(kind));

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use hulse_model::limits::PARTITION_SUBSCRIPTIONS_MAX;
 use hulse_model::{EntryHeader, Offset, Position, SubscriptionName, Term};
 
+use crate::access::AccessEpoch;
 use crate::cursor::Cursor;
 use crate::producers::ProducerTable;
 use crate::record::{SiblingRecord, SubscriptionKind};
@@ -106,6 +107,7 @@ pub struct PartitionState {
     pub(crate) subscriptions: BTreeMap<u64, Subscription>,
     pub(crate) subscription_ids: BTreeMap<SubscriptionName, u64>,
     pub(crate) next_subscription: u64,
+    pub(crate) access: AccessEpoch,
 }
 
 impl Default for PartitionState {
@@ -118,6 +120,7 @@ impl Default for PartitionState {
             subscriptions: BTreeMap::new(),
             subscription_ids: BTreeMap::new(),
             next_subscription: 1,
+            access: AccessEpoch::default(),
         }
     }
 }
@@ -189,6 +192,12 @@ impl PartitionState {
                     subscription.cursor.set(*position);
                 }
             }
+            SiblingRecord::AccessEpoch { epoch, exclusive } => {
+                let (epoch, exclusive) = (*epoch, *exclusive);
+                if epoch > self.access.epoch {
+                    self.access = AccessEpoch { epoch, exclusive };
+                }
+            }
             SiblingRecord::Snapshot(_) => {}
         }
     }
@@ -235,6 +244,12 @@ impl PartitionState {
         self.subscriptions
             .contains_key(&id)
             .then_some(SiblingRecord::CursorSet { id, position })
+    }
+
+    /// The newest access epoch.
+    #[must_use]
+    pub const fn access(&self) -> AccessEpoch {
+        self.access
     }
 
     /// The producers.

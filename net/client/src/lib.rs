@@ -39,6 +39,6 @@ pub use consumer::{
 };
 pub use error::ClientError;
 pub use hulse_model::{MessageId, Offset, Position, Status, Term};
-pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};
+pub use hulse_wire::{Access, AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use hulse_model::limits::{CONNECTION_INFLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use hulse_model::{Offset, PartitionId, ProducerName, Status, TopicName};
 use hulse_shard::{AckedMessages, Command, Handled, Refusal, SeekTo, StartFrom, StreamKey};
-use hulse_subscription::SubscriptionKind;
+use hulse_subscription::{Access, SubscriptionKind};
 use hulse_wire::{
     Ack, AckKind, Admin, Frame, FrameError, Hello, OpenProducer, PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN, Reply, Request, Seek, Subscribe, SubscriptionRef, SubscriptionType,
@@ -181,6 +181,13 @@ impl Session {
         let command = Command::OpenProducer {
             name,
             epoch: open.epoch,
+            access: match open.access {
+                hulse_wire::Access::Shared => Access::Shared,
+                hulse_wire::Access::Exclusive => Access::Exclusive,
+                hulse_wire::Access::Wait => Access::Wait,
+                hulse_wire::Access::Fencing => Access::Fencing,
+            },
+            access_epoch: open.access_epoch,
         };
         self.handle_on(partition, to, correlation, command)
     }

@@ -8,8 +8,8 @@ mod tally;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use hulse_client::{ClientError, Message, Producer};
+use clap::{Args, ValueEnum};
+use hulse_client::{Access, ClientError, Message, Producer};
 use indicatif::ProgressBar;
 use tokio::time::timeout;
 
@@ -63,6 +63,33 @@ pub(crate) struct ProduceArgs {
     /// Lines of different keys go in batches of their own
     #[arg(long, value_name = "C")]
     key_separator: Option<char>,
+    /// Whether other producers may publish at the same time
+    #[arg(long, value_name = "HOW", default_value = "shared")]
+    access: AccessMode,
+}
+
+/// Whether other producers may publish at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AccessMode {
+    /// They may
+    Shared,
+    /// They may not; fails while there is one
+    Exclusive,
+    /// They may not; waits until they are gone
+    Wait,
+    /// They may not; those that are there fail
+    Fencing,
+}
+
+impl AccessMode {
+    const fn access(self) -> Access {
+        match self {
+            Self::Shared => Access::Shared,
+            Self::Exclusive => Access::Exclusive,
+            Self::Wait => Access::Wait,
+            Self::Fencing => Access::Fencing,
+        }
+    }
 }
 
 /// A rate in messages per second.
@@ -140,7 +167,7 @@ pub(crate) fn run(args: &ProduceArgs, common: &CommonFlags) -> Outcome {
 
 async fn open(args: &ProduceArgs, settings: &ClientSettings) -> Result<Producer, Failure> {
     let client = connect(settings, settings.stream_patience()).await?;
-    let mut builder = client.producer(&args.topic);
+    let mut builder = client.producer(&args.topic).access(args.access.access());
     if let Some(name) = &args.producer {
         builder = builder.name(name);
     }

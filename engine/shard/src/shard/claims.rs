@@ -3,9 +3,10 @@
 use hulse_log::Disk;
 use hulse_model::{PartitionId, Status};
 
-use crate::command::Clock;
+use crate::command::{Clock, StreamKey};
 use crate::effect::{Effect, Refusal, Reply};
 use crate::probes::{Claimant, Obstacle, Opening, Settled};
+use crate::produce::Admitted;
 use crate::shard::{Role, Shard, Stream};
 
 impl<D: Disk> Shard<D> {
@@ -37,18 +38,35 @@ impl<D: Disk> Shard<D> {
             let text = "this core does not have the partition; look the topic up again";
             return Err(Refusal::new(Status::NotPrimary, text));
         };
+        let mut fenced = Vec::new();
         let opened = match &claimant.opening {
-            Opening::Producer { name, epoch } => partition
-                .open_producer(clock, name, *epoch, to, correlation)
-                .map(|opened| Role::Producer {
-                    opened,
-                    refused: None,
-                }),
+            Opening::Producer(wanted) => {
+                let opened = partition.open_producer(clock, wanted, to, correlation);
+                opened.map(|opened| match opened {
+                    Admitted::Opened(opened, others) => {
+                        fenced = others;
+                        Role::Producer {
+                            opened,
+                            refused: None,
+                        }
+                    }
+                    Admitted::Waits => Role::Waiting,
+                })
+            }
             Opening::Consumer(wanted) => partition
                 .subscribe(clock, wanted, to, correlation)
                 .map(Role::Consumer),
         };
         let role = match opened {
+            Ok(Role::Waiting) => {
+                let reply = partition.wait_for_turn(claimant);
+                fx.push(Effect::Reply {
+                    to,
+                    correlation,
+                    reply,
+                });
+                Role::Waiting
+            }
             Ok(role) => {
                 // The end of the round answers, and then delivers.
                 self.touch(id);
@@ -72,7 +90,46 @@ impl<D: Disk> Shard<D> {
         };
         let partition = id;
         self.streams.insert(to, Stream { partition, role });
+        for stream in fenced {
+            self.fence(stream, fx);
+        }
         Ok(())
+    }
+
+    /// Ends the stream of a producer that another one's access excludes.
+    fn fence(&mut self, to: StreamKey, fx: &mut Vec<Effect<D>>) {
+        if self.end_stream(to).is_some() {
+            let text = "a producer with exclusive access has taken over";
+            let reply = Reply::Refused(Refusal::new(Status::ProducerFenced, text));
+            fx.push(Effect::Reply {
+                to,
+                correlation: 0,
+                reply,
+            });
+        }
+    }
+
+    /// Opens the producers whose turn has come to be alone.
+    pub(super) fn give_turns(&mut self, clock: Clock, id: PartitionId, fx: &mut Vec<Effect<D>>) {
+        while !self.stopping
+            && let Some(partition) = self.partitions.get_mut(&id)
+            && let Some(claimant) = partition.take_turn()
+        {
+            let to = claimant.to;
+            self.streams.remove(&to);
+            if let Err(refusal) = self.claim(clock, claimant, false, fx) {
+                // It opens anew if it likes, and the next one has its turn.
+                if let Some(partition) = self.partitions.get_mut(&id) {
+                    partition.stop_waiting(to);
+                }
+                let reply = Reply::Refused(refusal);
+                fx.push(Effect::Reply {
+                    to,
+                    correlation: 0,
+                    reply,
+                });
+            }
+        }
     }
 
     /// Tries the requests again whose waiting is over.

@@ -8,7 +8,7 @@ use crate::command::{Clock, Command, Handled, StreamKey};
 use crate::consume::Subscribing;
 use crate::effect::{Effect, Refusal, Reply};
 use crate::probes::{Claimant, Opening};
-use crate::produce::Batch;
+use crate::produce::{Batch, Producing};
 use crate::shard::{RefusedBatch, Role, Shard, Stream};
 
 impl<D: Disk> Shard<D> {
@@ -61,7 +61,17 @@ impl<D: Disk> Shard<D> {
             return Err(Refusal::new(Status::NotPrimary, text));
         };
         let opening = match command {
-            Command::OpenProducer { name, epoch } if opens => Opening::Producer { name, epoch },
+            Command::OpenProducer {
+                name,
+                epoch,
+                access,
+                access_epoch,
+            } if opens => Opening::Producer(Producing {
+                name,
+                epoch,
+                access,
+                access_epoch,
+            }),
             Command::Subscribe {
                 subscription,
                 kind,
@@ -334,7 +344,12 @@ impl<D: Disk> Shard<D> {
         let stream = self.streams.remove(&key)?;
         if let Some(partition) = self.partitions.get_mut(&stream.partition) {
             match stream.role {
-                Role::Producer { opened, .. } => partition.close_producer(opened, key),
+                Role::Producer { opened, .. } => {
+                    partition.close_producer(opened, key);
+                    // Somebody may have waited to be alone.
+                    self.touch(stream.partition);
+                }
+                Role::Waiting => partition.stop_waiting(key),
                 Role::Consumer(seat) => {
                     partition.detach(seat);
                     // What it had goes to the others at the end of the round.

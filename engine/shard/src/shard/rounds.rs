@@ -53,6 +53,7 @@ impl<D: Disk> Shard<D> {
     pub fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         self.settle_claims(clock, fx);
         for id in std::mem::take(&mut self.dirty) {
+            self.give_turns(clock, id, fx);
             let Some(partition) = self.partitions.get_mut(&id) else {
                 continue;
             };

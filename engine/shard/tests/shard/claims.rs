@@ -243,7 +243,7 @@ fn a_silent_opening_of_a_producer_s_name_gives_way_and_another_does_not() {
     rim.ask_on(again, producer("p", Some(0)));
     assert_eq!(rim.probed, [2]);
     rim.answer(2);
-    assert_eq!(rim.status(again).1, Status::OverLimit);
+    assert_eq!(rim.status(again).1, Status::ProducerBusy);
     rim.ask_on(again, producer("p", Some(0)));
     pass(&mut rim, 200);
     let (_, reply) = rim.reply(again);

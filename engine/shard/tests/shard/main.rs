@@ -4,6 +4,7 @@
 //! Every random test prints its seed; `HULSE_SEED` replays one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod budgets;
 mod checker;
 mod claims;

@@ -13,7 +13,7 @@ use hulse_shard::{
     AckLevel, AckedMessages, BackgroundSyncs, Clock, Command, Effect, Handled, OpenError,
     PartitionSpec, Receipt, Recovered, Refusal, Reply, Shard, ShardConfig, StartFrom, StreamKey,
 };
-use hulse_subscription::{IndexRange, SubscriptionKind};
+use hulse_subscription::{Access, IndexRange, SubscriptionKind};
 
 /// The partition of most tests.
 pub(crate) const PARTITION: PartitionId = PartitionId(0x5ea1);
@@ -160,8 +160,22 @@ pub(crate) fn subscribe_as(
 
 /// The opening of a producer.
 pub(crate) fn producer(name: &str, epoch: Option<u64>) -> Command<'static> {
-    let name = name.parse().unwrap();
-    Command::OpenProducer { name, epoch }
+    producer_with(name, epoch, Access::Shared, None)
+}
+
+/// The same with some access.
+pub(crate) fn producer_with(
+    name: &str,
+    epoch: Option<u64>,
+    access: Access,
+    access_epoch: Option<u64>,
+) -> Command<'static> {
+    Command::OpenProducer {
+        name: name.parse().unwrap(),
+        epoch,
+        access,
+        access_epoch,
+    }
 }
 
 impl Rim {

@@ -2,8 +2,8 @@
 
 use hulse_model::{Offset, PartitionId, Position, Status, Term};
 use hulse_wire::{
-    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
+    Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic,
+    Deliver, ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
     PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver, Reply, Request,
     Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
 };
@@ -84,6 +84,8 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 partition: -1,
                 name: Some(parsed("till 7")),
                 epoch: Some(3),
+                access: Access::Fencing,
+                access_epoch: Some(12),
             }),
         ),
         (
@@ -213,6 +215,8 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
                     term: Term(2),
                     offset: Offset(6),
                 }),
+                access_epoch: 12,
+                waits: true,
             }),
         ),
         (
