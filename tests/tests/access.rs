@@ -8,7 +8,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use hulse_client::{Access, Client, ClientError, Consumer, Producer, Status};
+use hulse_client::{Access, Client, ClientError, Consumer, Producer, Status, SubscriptionType};
 use hulse_tests::{Broker, Hulse, LIMIT, Running, Wire, wait_until};
 use hulse_wire::{Hello, MAGIC, Reply, Request};
 use rustix::process::Signal;
@@ -121,6 +121,39 @@ fn a_client_that_is_gone_without_a_word_leaves_its_producer_s_name_to_its_succes
     assert_eq!(old.refusal().status, Status::PeerSilent);
     old.assert_closed();
     new.produce(1, 1, &[b"two"]).unwrap();
+}
+
+#[test]
+fn a_subscription_without_consumers_changes_its_type_and_keeps_its_holes() {
+    let runtime = Runtime::new().unwrap();
+    let mut broker = Broker::start(1);
+    Hulse::to(&broker, "produce jobs")
+        .input(b"a\nb\nc\nd\n")
+        .done();
+    let shared = "consume jobs -s work --type shared --count 2";
+    assert_eq!(Hulse::to(&broker, shared).done(), b"a\nb\n");
+    runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        let consumer = client.consumer("jobs", "work");
+        let consumer = consumer.subscription_type(SubscriptionType::Shared);
+        let consumer = consumer.build().await.unwrap();
+        let c = timeout(LIMIT, consumer.receive()).await.unwrap().unwrap();
+        let d = timeout(LIMIT, consumer.receive()).await.unwrap().unwrap();
+        assert_eq!((c.value(), d.value()), (&b"c"[..], &b"d"[..]));
+        consumer
+            .acknowledge_with_receipt(&d.message_id())
+            .await
+            .unwrap();
+    });
+    broker.kill9();
+    broker.restart(1);
+    let exclusive = "consume jobs -s work --until-end";
+    assert_eq!(Hulse::to(&broker, exclusive).done(), b"c\n");
+    let [subscription] = <[_; 1]>::try_from(broker.partition("jobs").subscriptions).unwrap();
+    assert_eq!(
+        (&subscription.kind[..], subscription.backlog_entries),
+        ("exclusive", 0)
+    );
 }
 
 /// A client of this process.

@@ -98,8 +98,17 @@ impl<D: Disk> Partition<D> {
         }
         let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
         let refused_record = self.refused_record(clock.monotonic_ms);
+        let change = known.and_then(|id| self.state.plan_set_kind(id, kind));
         let (id, created) = match (known, &refused_record) {
-            (Some(id), None) => (id, false),
+            (Some(id), None) => {
+                if change.is_some() {
+                    // Nobody is attached: whoever comes is dispatched to by the new type's rules.
+                    self.consumers.by_subscription.remove(&id);
+                    self.store_record(clock, change, Offset::ZERO, Vec::new());
+                }
+                (id, false)
+            }
+            (Some(_), Some(refusal)) if change.is_some() => return Err(refusal.clone().into()),
             // Reading needs no record, unless the subscription itself may yet be forgotten.
             (Some(id), Some(_)) if !self.sibling.makes(id) => (id, false),
             (_, Some(refusal)) => return Err(refusal.clone().into()),
@@ -167,7 +176,7 @@ impl<D: Disk> Partition<D> {
     /// Why a known subscription takes no consumer of this kind, if it does not.
     fn refused_consumer(&self, id: u64, kind: SubscriptionKind) -> Option<Obstacle> {
         let subscription = self.state.subscription(id)?;
-        let attached = self.consumers.any_of(id);
+        let attached = self.consumers.any_of(id)?;
         let (name, is) = (subscription.name(), subscription.kind());
         let text = if is != kind {
             let (is, wanted) = (kind_name(is), kind_name(kind));
@@ -175,13 +184,13 @@ impl<D: Disk> Partition<D> {
         } else if is == SubscriptionKind::Exclusive {
             format!(
                 "subscription {name} is exclusive and has the consumer {}",
-                attached?.name
+                attached.name
             )
         } else {
             return None;
         };
         let refusal = Refusal::new(Status::ConsumerBusy, text);
-        Some(refusal.held_by(attached.map(|attached| attached.stream)))
+        Some(refusal.held_by(Some(attached.stream)))
     }
 
     /// Lets a consumer be sent more.

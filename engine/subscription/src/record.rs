@@ -7,7 +7,7 @@
 //! | bytes | field | meaning |
 //! |---|---|---|
 //! | 0 | `version` | 1 |
-//! | 1 | `kind` | 1 to 7, as below |
+//! | 1 | `kind` | 1 to 8, as below |
 //!
 //! | kind | bytes | field | meaning |
 //! |---|---|---|---|
@@ -30,6 +30,8 @@
 //! | | to the end | `state` | this part's bytes of the state, see [`crate::snapshot`] |
 //! | 7 access epoch | 8 | `epoch` | over those before |
 //! | | 1 | `exclusive` | 0 of shared producers, 1 of one alone: see [`crate::access`] |
+//! | 8 subscription's type set | 8 | `id` | the subscription |
+//! | | 1 | `type` | its type from now on |
 
 use alloc::vec::Vec;
 
@@ -154,6 +156,13 @@ pub enum SiblingRecord {
         /// Whether it is of one producer alone.
         exclusive: bool,
     },
+    /// A subscription has another kind from now on.
+    KindSet {
+        /// The subscription's id.
+        id: u64,
+        /// Its kind.
+        kind: SubscriptionKind,
+    },
 }
 
 impl SiblingRecord {
@@ -214,6 +223,10 @@ impl SiblingRecord {
                 put_u64(out, *epoch);
                 out.push(u8::from(*exclusive));
             }
+            Self::KindSet { id, kind } => {
+                put_u64(out, *id);
+                out.push(kind.code());
+            }
         }
     }
 
@@ -253,8 +266,7 @@ impl SiblingRecord {
             }
             2 => {
                 let id = reader.u64()?;
-                let kind = SubscriptionKind::from_code(reader.u8()?)
-                    .ok_or(RecordError::Field("a subscription's type"))?;
+                let kind = kind(&mut reader)?;
                 let position = position(&mut reader)?;
                 Self::SubscriptionCreated {
                     id,
@@ -277,7 +289,11 @@ impl SiblingRecord {
                 epoch: reader.u64()?,
                 exclusive: exclusive(&mut reader)?,
             },
-            kind => return Err(RecordError::Kind(kind)),
+            8 => Self::KindSet {
+                id: reader.u64()?,
+                kind: kind(&mut reader)?,
+            },
+            code => return Err(RecordError::Kind(code)),
         };
         reader.finish()?;
         Ok(record)
@@ -292,8 +308,14 @@ impl SiblingRecord {
             Self::CursorSet { .. } => 5,
             Self::Snapshot(_) => 6,
             Self::AccessEpoch { .. } => 7,
+            Self::KindSet { .. } => 8,
         }
     }
+}
+
+fn kind(reader: &mut Reader<'_>) -> Result<SubscriptionKind, RecordError> {
+    let kind = SubscriptionKind::from_code(reader.u8()?);
+    kind.ok_or(RecordError::Field("a subscription's type"))
 }
 
 /// Whether an epoch is of one producer alone.
@@ -480,6 +502,13 @@ mod tests {
         };
         check(&record(true), &[1, 7, 4, 1, 0, 0, 0, 0, 0, 0, 1]);
         check(&record(false), &[1, 7, 4, 1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_layout_of_a_type_set_does_not_change() {
+        let (id, kind) = (5, SubscriptionKind::Shared);
+        let record = SiblingRecord::KindSet { id, kind };
+        check(&record, &[1, 8, 5, 0, 0, 0, 0, 0, 0, 0, 2]);
     }
 
     #[test]

@@ -192,6 +192,11 @@ impl PartitionState {
                     subscription.cursor.set(*position);
                 }
             }
+            SiblingRecord::KindSet { id, kind } => {
+                if let Some(subscription) = self.subscriptions.get_mut(id) {
+                    subscription.kind = *kind;
+                }
+            }
             SiblingRecord::AccessEpoch { epoch, exclusive } => {
                 let (epoch, exclusive) = (*epoch, *exclusive);
                 if epoch > self.access.epoch {
@@ -234,6 +239,15 @@ impl PartitionState {
         self.subscriptions
             .contains_key(&id)
             .then_some(SiblingRecord::SubscriptionDeleted { id })
+    }
+
+    /// The record that gives a subscription another kind, if it exists and has not that kind already.
+    /// Nothing changes until it is applied. What is acknowledged stays so. The caller sees to it that
+    /// the subscription has no consumer, and makes its dispatcher anew.
+    #[must_use]
+    pub fn plan_set_kind(&self, id: u64, kind: SubscriptionKind) -> Option<SiblingRecord> {
+        let subscription = self.subscriptions.get(&id)?;
+        (subscription.kind != kind).then_some(SiblingRecord::KindSet { id, kind })
     }
 
     /// The record that moves a subscription to `position`, if it exists. Nothing changes until it

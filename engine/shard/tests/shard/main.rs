@@ -24,6 +24,7 @@ mod power;
 mod producers;
 mod random;
 mod requests;
+mod retyping;
 mod rim;
 mod sharing;
 mod snapshots;
