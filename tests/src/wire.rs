@@ -7,8 +7,8 @@ use std::time::Duration;
 use hulse_model::Status;
 use hulse_model::batch::Message;
 use hulse_wire::{
-    Admin, Hello, Lookup, MAGIC, OpenProducer, PROTOCOL_VERSION, Produce, ProducerOpened, Receipt,
-    Reply, Request, StartFrom, Subscribe, Subscribed, SubscriptionType, decode_frame,
+    Access, Admin, Hello, Lookup, MAGIC, OpenProducer, PROTOCOL_VERSION, Produce, ProducerOpened,
+    Receipt, Reply, Request, StartFrom, Subscribe, Subscribed, SubscriptionType, decode_frame,
 };
 use serde::de::DeserializeOwned;
 
@@ -173,6 +173,8 @@ impl Wire {
             partition: -1,
             name: Some(name.parse().expect("a legal name")),
             epoch,
+            access: Access::Shared,
+            access_epoch: None,
         });
         self.ask(stream, &request, |reply| match reply {
             Reply::ProducerOpened(opened) => Ok(opened),
@@ -259,7 +261,7 @@ impl Wire {
                 .expect("a frame")
                 .expect("a whole one");
             match Reply::decode(&frame).expect("a reply") {
-                Reply::Pong => {}
+                Reply::Pong | Reply::Probe => {}
                 reply => return Some(read(reply)),
             }
         }

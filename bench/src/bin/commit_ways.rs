@@ -275,6 +275,8 @@ impl Core {
             let opening = Command::OpenProducer {
                 name: "bench".parse().expect("it is a producer's name"),
                 epoch: None,
+                access: Default::default(),
+                access_epoch: None,
             };
             let id = PartitionId(u128::from(number) + 1);
             self.act(|shard, clock, fx| {
@@ -418,6 +420,8 @@ impl Core {
             }),
             Effect::MarkFlushed { .. }
             | Effect::GoOn { .. }
+            | Effect::Probe { .. }
+            | Effect::Evict { .. }
             | Effect::Remove { .. }
             | Effect::WarmUp { .. }
             | Effect::Deliver { .. } => {}

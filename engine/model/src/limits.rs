@@ -160,6 +160,19 @@ pub const BEACON_TIMEOUT_MS: u32 = 1_000;
 /// The range in which a client may negotiate its time-out, in milliseconds.
 pub const BEACON_TIMEOUT_RANGE_MS: (u32, u32) = (200, 60_000);
 
+/// A connection that has what another wants is asked whether it is there, and held for dead when it says
+/// nothing for one part in so many of its agreed time-out.
+pub const PROBE_PARTS: u32 = 5;
+
+/// It is given at least this long, in milliseconds.
+pub const PROBE_MS_MIN: u64 = 100;
+
+/// The most requests that wait for the answer of one holder; more are refused as if it had answered.
+pub const CLAIMANTS_MAX: usize = 64;
+
+/// The most producers that wait for exclusive access to one partition.
+pub const PRODUCERS_WAITING_MAX: usize = 1_000;
+
 /// Retention when no policy says otherwise: what every subscription has acknowledged, or none
 /// wants, is kept this long, in milliseconds (7 days).
 pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
@@ -205,5 +218,7 @@ const _: () =
     assert!(JOURNAL_CHECKPOINT_BYTES * 2 <= JOURNAL_FILE_BYTES * JOURNAL_FILES_MAX as u64);
 const _: () = assert!(BEACON_INTERVAL_MS * 2 <= BEACON_TIMEOUT_MS);
 const _: () = assert!(BEACON_TIMEOUT_RANGE_MS.0 >= BEACON_INTERVAL_MS);
+const _: () = assert!(PROBE_MS_MIN < BEACON_TIMEOUT_RANGE_MS.0 as u64);
+const _: () = assert!(PROBE_MS_MIN >= BEACON_INTERVAL_MS as u64 && PROBE_PARTS > 1);
 // A message with the longest key fits into an entry.
 const _: () = assert!(MESSAGE_BYTES_MAX + KEY_BYTES_MAX + 1024 <= ENTRY_PAYLOAD_BYTES_MAX);

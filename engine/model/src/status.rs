@@ -84,8 +84,10 @@ statuses! {
     SequenceGap = 20, "SEQUENCE_GAP", Client, false;
     /// A batch overlaps one that was stored, without being the same.
     SequenceOverlap = 21, "SEQUENCE_OVERLAP", Client, false;
-    /// A newer producer of the same name has taken over.
+    /// A newer producer of the same name, or one with exclusive access, has taken over.
     ProducerFenced = 22, "PRODUCER_FENCED", Client, false;
+    /// The partition's present producers exclude this one: it wants to be alone, or one of them is.
+    ProducerBusy = 23, "PRODUCER_BUSY", Situation, true;
     /// This core or broker does not own the partition; look it up again.
     NotPrimary = 30, "NOT_PRIMARY", Situation, true;
     /// The broker is starting or stopping.

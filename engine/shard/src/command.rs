@@ -1,7 +1,7 @@
 //! What clients ask of a partition.
 
 use hulse_model::{Offset, Position, ProducerName, SubscriptionName};
-use hulse_subscription::SubscriptionKind;
+use hulse_subscription::{Access, SubscriptionKind};
 
 /// The time, as an argument: this crate cannot tell it by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub enum Command<'a> {
         /// Which opening of this name it is; a higher one takes the name over, and none takes it
         /// over in any case.
         epoch: Option<u64>,
+        /// Whether it publishes beside others or alone.
+        access: Access,
+        /// The access epoch that it was given when it was open before.
+        access_epoch: Option<u64>,
     },
     /// A batch to store.
     Produce {

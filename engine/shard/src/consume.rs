@@ -14,6 +14,7 @@ use crate::command::{Clock, SeekTo, StartFrom, StreamKey};
 use crate::effect::{Effect, Refusal, Reply};
 use crate::outlets::Outlets;
 use crate::partition::{Partition, unopened};
+use crate::probes::Obstacle;
 use crate::served::{Attached, Served, Warming};
 use crate::sibling::Answer;
 use crate::stats::{BlockedStats, ConsumerStats, SubscriptionStats};
@@ -87,27 +88,34 @@ impl<D: Disk> Partition<D> {
         wanted: &Subscribing,
         to: StreamKey,
         correlation: u64,
-    ) -> Result<Seat, Refusal> {
+    ) -> Result<Seat, Obstacle> {
         let kind = wanted.kind;
         let name = &wanted.subscription;
         let permits = wanted.permits;
         if permits > CONSUMER_PERMITS_MAX {
-            return Err(Refusal::new(
-                Status::InvalidArgument,
-                format!("{permits} permits are over the limit of {CONSUMER_PERMITS_MAX}"),
-            ));
+            let text = format!("{permits} permits are over the limit of {CONSUMER_PERMITS_MAX}");
+            return Err(Refusal::new(Status::InvalidArgument, text).into());
         }
         let known = self.state.subscription_id(name);
-        if let Some(refusal) = known.and_then(|id| self.refused_consumer(id, kind)) {
-            return Err(refusal);
+        if let Some(obstacle) = known.and_then(|id| self.refused_consumer(id, kind)) {
+            return Err(obstacle);
         }
         let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
         let refused_record = self.refused_record(clock.monotonic_ms);
+        let change = known.and_then(|id| self.state.plan_set_kind(id, kind));
         let (id, created) = match (known, &refused_record) {
-            (Some(id), None) => (id, false),
+            (Some(id), None) => {
+                if change.is_some() {
+                    // Nobody is attached: whoever comes is dispatched to by the new type's rules.
+                    self.consumers.by_subscription.remove(&id);
+                    self.store_record(clock, change, Offset::ZERO, Vec::new());
+                }
+                (id, false)
+            }
+            (Some(_), Some(refusal)) if change.is_some() => return Err(refusal.clone().into()),
             // Reading needs no record, unless the subscription itself may yet be forgotten.
             (Some(id), Some(_)) if !self.sibling.makes(id) => (id, false),
-            (_, Some(refusal)) => return Err(refusal.clone()),
+            (_, Some(refusal)) => return Err(refusal.clone().into()),
             (None, None) => {
                 let from = match wanted.start {
                     StartFrom::Earliest => log_start,
@@ -135,7 +143,14 @@ impl<D: Disk> Partition<D> {
         };
         let consumer = served
             .attach(to, claim, subscription.cursor())
-            .map_err(|error| refused_claim(name, error))?;
+            .map_err(|error| {
+                let refusal = refused_claim(name, error);
+                let by = match error {
+                    AttachError::Busy { by } | AttachError::SlotsTaken { by } => served.stream(by),
+                    _ => None,
+                };
+                refusal.held_by(by)
+            })?;
         let given = served.dispatcher.permits(consumer, permits);
         given.expect("the permits are within their limit");
         let mark = self
@@ -165,14 +180,14 @@ impl<D: Disk> Partition<D> {
     }
 
     /// Why a known subscription takes no consumer of this kind, if it does not.
-    fn refused_consumer(&self, id: u64, kind: SubscriptionKind) -> Option<Refusal> {
+    fn refused_consumer(&self, id: u64, kind: SubscriptionKind) -> Option<Obstacle> {
         let subscription = self.state.subscription(id)?;
+        let attached = self.consumers.any_of(id)?;
         let (name, is) = (subscription.name(), subscription.kind());
         let text = if is != kind {
             let (is, wanted) = (kind_name(is), kind_name(kind));
             format!("subscription {name} is {is}, not {wanted}")
         } else if is == SubscriptionKind::Exclusive {
-            let attached = self.consumers.any_of(id)?;
             format!(
                 "subscription {name} is exclusive and has the consumer {}",
                 attached.name
@@ -180,7 +195,8 @@ impl<D: Disk> Partition<D> {
         } else {
             return None;
         };
-        Some(Refusal::new(Status::ConsumerBusy, text))
+        let refusal = Refusal::new(Status::ConsumerBusy, text);
+        Some(refusal.held_by(Some(attached.stream)))
     }
 
     /// Lets a consumer be sent more.

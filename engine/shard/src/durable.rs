@@ -53,6 +53,8 @@ impl<D: Disk> Partition<D> {
             {
                 Some(name.clone())
             }
+            // Whoever is told the epoch comes back with it, so nothing may forget it.
+            Some(SiblingRecord::AccessEpoch { .. }) => answers.iter().find_map(Answer::opens),
             _ => None,
         };
         if let Some(record) = &record {

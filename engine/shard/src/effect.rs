@@ -104,6 +104,17 @@ pub enum Effect<D: Disk> {
         /// The subscription that has more to read.
         subscription: u64,
     },
+    /// Asks the connection whether it is still there, then calls [`crate::Shard::heard`] as soon as
+    /// anything comes from it.
+    Probe {
+        /// The connection.
+        connection: u64,
+    },
+    /// Closes a connection that has not answered. Its streams have ended already.
+    Evict {
+        /// The connection.
+        connection: u64,
+    },
     /// The connection's held request may be offered again.
     Resume {
         /// The connection.
@@ -125,6 +136,14 @@ pub enum Reply {
         epoch: u64,
         /// The newest batch stored under this name: its last sequence number and its id.
         last: Option<(u64, Term, Offset)>,
+        /// The access epoch in which it publishes.
+        access_epoch: u64,
+    },
+    /// The stream waits for exclusive access. When its turn has come, it is told that it is a
+    /// producer, as the answer to no request.
+    ProducerWaits {
+        /// Its name.
+        name: ProducerName,
     },
     /// The stream is a consumer.
     Subscribed {

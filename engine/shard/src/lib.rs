@@ -22,6 +22,7 @@ mod last;
 mod outlets;
 mod partition;
 mod policies;
+mod probes;
 mod produce;
 mod quota;
 mod rate;

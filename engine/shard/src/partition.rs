@@ -1,8 +1,10 @@
 //! One partition on its core: its two logs, the state folded from them, and who waits for what.
 
+use std::collections::BTreeMap;
+
 use hulse_log::{AppendError, Disk, Log, LogKind, PartitionStore, PrepareError, is_out_of_files};
-use hulse_model::{Offset, PartitionId, Status, Term, TopicName};
-use hulse_subscription::PartitionState;
+use hulse_model::{Offset, PartitionId, ProducerId, Status, Term, TopicName};
+use hulse_subscription::{AccessTable, PartitionState};
 
 use crate::command::StreamKey;
 use crate::consume::Consumers;
@@ -11,6 +13,7 @@ use crate::effect::{Effect, Refusal};
 use crate::expiry::Expiry;
 use crate::held::Held;
 use crate::policies::PartitionPolicies;
+use crate::probes::Claimant;
 use crate::quota::Quota;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
@@ -73,6 +76,12 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) counts: Counts,
     /// The unsynced bytes that the core's sum holds for this partition.
     pub(crate) unsynced_counted: usize,
+    /// Which streams' producers are open or wait to be alone.
+    pub(crate) access: AccessTable<StreamKey>,
+    /// The requests of those that wait.
+    pub(crate) turns: BTreeMap<StreamKey, Claimant>,
+    /// The streams that have producers open.
+    pub(crate) openers: BTreeMap<ProducerId, StreamKey>,
     /// Streams that have come to their end and been told so; the shard is to close them.
     pub(crate) ended: Vec<StreamKey>,
 }

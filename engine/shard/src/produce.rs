@@ -3,11 +3,12 @@
 use hulse_log::{AppendError, Disk};
 use hulse_model::limits::{ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX};
 use hulse_model::{EntryDraft, PayloadFormat, ProducerId, ProducerName, Status};
-use hulse_subscription::{Check, OpenProducerError};
+use hulse_subscription::{Access, AccessError, Asked, Check, OpenProducerError};
 
 use crate::command::{Clock, Handled, StreamKey};
 use crate::effect::{Effect, Receipt, Refusal, Reply};
 use crate::partition::Partition;
+use crate::probes::{Claimant, Obstacle, Opening};
 use crate::sibling::Answer;
 
 /// A producer's opening on a stream.
@@ -15,6 +16,8 @@ use crate::sibling::Answer;
 pub(crate) struct OpenedProducer {
     pub(crate) id: ProducerId,
     pub(crate) epoch: u64,
+    /// The access epoch in which it publishes.
+    pub(crate) access: u64,
 }
 
 /// A batch as it came from the client.
@@ -39,59 +42,142 @@ impl Batch<'_> {
     }
 }
 
+/// What a producer asks for when it is opened.
+#[derive(Debug)]
+pub(crate) struct Producing {
+    pub(crate) name: ProducerName,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) access: Access,
+    pub(crate) access_epoch: Option<u64>,
+}
+
+/// What became of a producer's opening.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// It is open, and these streams are fenced by it.
+    Opened(OpenedProducer, Vec<StreamKey>),
+    /// It is to wait for its turn: see [`Partition::wait_for_turn`].
+    Waits,
+}
+
 impl<D: Disk> Partition<D> {
     /// Opens a producer name. The answer goes once the name is durable: an entry must never name a
-    /// producer that a crash could forget, or its retries would be stored twice.
+    /// producer that a crash could forget, or its retries would be stored twice. So it is with the
+    /// access epoch, with which the producer comes back.
     pub(crate) fn open_producer(
         &mut self,
         clock: Clock,
-        name: &ProducerName,
-        epoch: Option<u64>,
+        wanted: &Producing,
         to: StreamKey,
         correlation: u64,
-    ) -> Result<OpenedProducer, Refusal> {
+    ) -> Result<Admitted, Obstacle> {
         if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
-            return Err(refusal);
+            return Err(refusal.into());
         }
+        let name = &wanted.name;
+        let refused = |status, error: &dyn std::fmt::Display| {
+            Refusal::new(status, format!("producer {name} cannot be opened: {error}"))
+        };
         let opened = self
             .state
             .producers()
-            .plan_open(name, epoch)
+            .plan_open(name, wanted.epoch)
             .map_err(|error| {
-                let status = match error {
-                    OpenProducerError::Fenced { .. } => Status::ProducerFenced,
-                    // The holder may be dead and not yet evicted; it is worth another try.
-                    OpenProducerError::Busy { .. } | OpenProducerError::TooMany => {
-                        Status::OverLimit
-                    }
+                let (status, busy) = match error {
+                    OpenProducerError::Fenced { .. } => (Status::ProducerFenced, false),
+                    OpenProducerError::Busy { .. } => (Status::ProducerBusy, true),
+                    OpenProducerError::TooMany => (Status::OverLimit, false),
                 };
-                Refusal::new(status, format!("producer {name} cannot be opened: {error}"))
+                let id = self.state.producers().id_of(name).filter(|_| busy);
+                let holder = id.and_then(|id| self.openers.get(&id).copied());
+                refused(status, &error).held_by(holder)
             })?;
+        let replaces = self.openers.get(&opened.id).copied();
+        let newest = self.state.access();
+        let asked = self
+            .access
+            .ask(newest, to, wanted.access, wanted.access_epoch, replaces)
+            .map_err(|error| {
+                let (status, holder) = match error {
+                    AccessError::Fenced { .. } => (Status::ProducerFenced, None),
+                    AccessError::Unknown { .. } => (Status::InvalidArgument, None),
+                    AccessError::HasExclusive { holder }
+                    | AccessError::HasShared { holder, .. } => (Status::ProducerBusy, Some(holder)),
+                    AccessError::OthersWait { .. } => (Status::ProducerBusy, None),
+                    AccessError::TooManyWait => (Status::OverLimit, None),
+                };
+                refused(status, &error).held_by(holder)
+            })?;
+        let Asked::Admitted(admission) = asked else {
+            return Ok(Admitted::Waits);
+        };
         let last = opened
             .last
             .map(|last| (last.sequence, last.term, last.offset));
-        let reply = Reply::ProducerOpened {
-            name: name.clone(),
-            epoch: opened.epoch,
-            last,
+        let answer = Answer {
+            to,
+            correlation,
+            reply: Reply::ProducerOpened {
+                name: name.clone(),
+                epoch: opened.epoch,
+                last,
+                access_epoch: admission.epoch.epoch,
+            },
         };
         // The answer names the newest entry, so it also waits until that is stored.
         let stored = self.store.entries.end();
-        self.store_record(
-            clock,
-            opened.record,
-            stored,
-            vec![Answer {
-                to,
-                correlation,
-                reply,
-            }],
-        );
-        self.state.producers_mut().opened(opened.id, opened.epoch);
-        Ok(OpenedProducer {
-            id: opened.id,
-            epoch: opened.epoch,
+        let (id, epoch) = (opened.id, opened.epoch);
+        match admission.record() {
+            None => self.store_record(clock, opened.record, stored, vec![answer]),
+            begun => {
+                self.store_record(clock, opened.record, stored, Vec::new());
+                self.store_record(clock, begun, stored, vec![answer]);
+            }
+        }
+        self.state.producers_mut().opened(id, epoch);
+        self.openers.insert(id, to);
+        self.access.admitted(to, &admission, replaces);
+        self.access.check_invariants(self.state.access());
+        let access = admission.epoch.epoch;
+        let opened = OpenedProducer { id, epoch, access };
+        Ok(Admitted::Opened(opened, admission.fenced))
+    }
+
+    /// Lets a producer wait until it can be alone, and gives what it is told.
+    pub(crate) fn wait_for_turn(&mut self, claimant: Claimant) -> Reply {
+        let Opening::Producer(wanted) = &claimant.opening else {
+            unreachable!("a consumer waits for no turn");
+        };
+        let name = wanted.name.clone();
+        self.access.wait(claimant.to);
+        self.turns.insert(claimant.to, claimant);
+        Reply::ProducerWaits { name }
+    }
+
+    /// Takes out the request of the producer whose turn it is. It is to be opened, or to wait no more.
+    pub(crate) fn take_turn(&mut self) -> Option<Claimant> {
+        let next = self.access.next_turn()?;
+        let claimant = self.turns.remove(&next)?;
+        Some(Claimant {
+            correlation: 0,
+            ..claimant
         })
+    }
+
+    /// A producer waits no more.
+    pub(crate) fn stop_waiting(&mut self, stream: StreamKey) {
+        self.access.released(stream);
+        self.turns.remove(&stream);
+    }
+
+    /// The stream of an opening has ended.
+    pub(crate) fn close_producer(&mut self, opened: OpenedProducer, stream: StreamKey) {
+        let producers = self.state.producers_mut();
+        producers.closed(opened.id, opened.epoch);
+        self.access.released(stream);
+        if self.openers.get(&opened.id) == Some(&stream) {
+            self.openers.remove(&opened.id);
+        }
     }
 
     /// Stores a batch, or recognises it.
@@ -113,6 +199,10 @@ impl<D: Disk> Partition<D> {
             // by a retry after a crash.
             self.held.hold(to.connection);
             return Ok(Handled::Held);
+        }
+        if producer.access != self.state.access().epoch {
+            let text = "a producer with exclusive access has taken over";
+            return Err(Refusal::new(Status::ProducerFenced, text));
         }
         let Batch {
             sequence, messages, ..

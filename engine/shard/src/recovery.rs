@@ -1,5 +1,6 @@
 //! Opening a partition: its logs recover themselves, and the state is folded from them.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use hulse_log::{
@@ -9,8 +10,8 @@ use hulse_model::entry::ENTRY_HEADER_BYTES;
 use hulse_model::limits::MEMORY_LOG_UNSYNCED_BYTES_MAX;
 use hulse_model::{Offset, PartitionId, Position, Term, TopicName};
 use hulse_subscription::{
-    Acknowledgements, Cursor, PartitionState, RecordError, Recovery, RecoveryError, SiblingRecord,
-    Subscription,
+    AccessTable, Acknowledgements, Cursor, PartitionState, RecordError, Recovery, RecoveryError,
+    SiblingRecord, Subscription,
 };
 
 use crate::command::Clock;
@@ -198,6 +199,9 @@ impl<D: Disk> Partition<D> {
             waits: [false; 2],
             counts: Counts::default(),
             unsynced_counted: 0,
+            access: AccessTable::default(),
+            turns: BTreeMap::new(),
+            openers: BTreeMap::new(),
             ended: Vec::new(),
         };
         for kind in LogKind::ALL {

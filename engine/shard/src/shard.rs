@@ -14,11 +14,13 @@ use crate::effect::{Effect, Refusal, Reply};
 use crate::held::Held;
 use crate::outlets::{OutletLimits, Outlets};
 use crate::partition::{Partition, PartitionSpec};
+use crate::probes::Probes;
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::stats::{PartitionStats, ShardStats};
 use crate::throttle::Throttle;
 
+mod claims;
 mod commits;
 mod limits;
 mod requests;
@@ -68,6 +70,10 @@ enum Role {
         refused: Option<RefusedBatch>,
     },
     Consumer(Seat),
+    /// It waits until the holder of what it wants has answered.
+    Claimant,
+    /// A producer that waits for exclusive access.
+    Waiting,
 }
 
 /// A batch that was refused. Those behind it on their way are refused too: were they stored, a
@@ -93,6 +99,7 @@ pub struct Shard<D: Disk> {
     partitions: BTreeMap<PartitionId, Partition<D>>,
     streams: BTreeMap<StreamKey, Stream>,
     outlets: Outlets,
+    probes: Probes,
     /// Partitions to write at the end of the round.
     dirty: Vec<PartitionId>,
     commits: Commits<D>,
@@ -144,6 +151,7 @@ impl<D: Disk> Shard<D> {
             partitions: BTreeMap::new(),
             streams: BTreeMap::new(),
             outlets: Outlets::new(limits),
+            probes: Probes::default(),
             dirty: Vec::new(),
             held: Held::default(),
             throttle,
@@ -195,6 +203,7 @@ impl<D: Disk> Shard<D> {
         for ended in std::mem::take(&mut partition.ended) {
             self.streams.remove(&ended);
         }
+        self.refuse_claimants(id, &refusal, fx);
         self.streams.retain(|to, stream| {
             if stream.partition == id {
                 let reply = Reply::Refused(refusal.clone());
@@ -263,8 +272,10 @@ impl<D: Disk> Shard<D> {
             match stream.role {
                 Role::Producer { .. } => stats.producers += 1,
                 Role::Consumer(_) => stats.consumers += 1,
+                Role::Claimant | Role::Waiting => {}
             }
         }
+        stats.claimants = self.probes.waiting() as u64;
         stats.output_bytes = self.outlets.total() as u64;
         let throttled: usize = self.throttle.waiting().map(|(_, held)| held).sum();
         stats.throttled_connections = throttled as u64;

@@ -16,6 +16,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The producer's name that it says is open, if it says so.
+    pub(crate) fn opens(&self) -> Option<ProducerName> {
+        match &self.reply {
+            Reply::ProducerOpened { name, .. } => Some(name.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether the stream does nothing else before it: a producer stores nothing before it is
     /// told that it is open, and a consumer is sent nothing before it is told that it is open or
     /// that its seek is done.

@@ -2,6 +2,7 @@
 
 use hulse_log::Disk;
 use hulse_model::{Offset, PartitionId, Position, Rate, Scope, Term, TopicName};
+use hulse_subscription::AccessEpoch;
 
 use crate::partition::Partition;
 
@@ -43,6 +44,8 @@ pub struct ShardStats {
     pub producers: u64,
     /// Attached consumers.
     pub consumers: u64,
+    /// Requests that wait until the holder of what they want has answered.
+    pub claimants: u64,
     /// Entries stored.
     pub produced_entries: u64,
     /// Messages stored.
@@ -102,6 +105,10 @@ pub struct PartitionStats {
     pub segments: usize,
     /// Open producer streams.
     pub producers: usize,
+    /// The newest access epoch, and whether it is of one producer alone.
+    pub access: AccessEpoch,
+    /// Producers that wait for exclusive access.
+    pub producers_waiting: usize,
     /// Why it takes no writes, if it does not.
     pub fenced: Option<String>,
     /// Damaged offset ranges, ends excluded.
@@ -222,6 +229,8 @@ impl<D: Disk> Partition<D> {
             bytes: entries.bytes() + self.store.sibling.bytes(),
             segments: entries.segments() + self.store.sibling.segments(),
             producers,
+            access: self.state.access(),
+            producers_waiting: self.access.waiting(),
             fenced: self.fenced().map(|refusal| refusal.message),
             damaged: entries
                 .damaged()

@@ -25,6 +25,7 @@
 
 extern crate alloc;
 
+pub mod access;
 pub mod acknowledgements;
 mod bytes;
 pub mod cursor;
@@ -46,6 +47,7 @@ pub mod snapshot;
 pub mod state;
 mod turns;
 
+pub use access::{Access, AccessEpoch, AccessError, AccessTable, Admission, Asked};
 pub use acknowledgements::{Acknowledgements, IndexRange, OffsetRange, PartialEntry};
 pub use cursor::Cursor;
 pub use dispatcher::{

@@ -7,7 +7,7 @@
 //! | bytes | field | meaning |
 //! |---|---|---|
 //! | 0 | `version` | 1 |
-//! | 1 | `kind` | 1 to 6, as below |
+//! | 1 | `kind` | 1 to 8, as below |
 //!
 //! | kind | bytes | field | meaning |
 //! |---|---|---|---|
@@ -28,6 +28,10 @@
 //! | | 8 | `entries_applied` | the offset after the last entry that the snapshot covers |
 //! | | 8 | `entries_term` | the term of that last entry; 0 for none |
 //! | | to the end | `state` | this part's bytes of the state, see [`crate::snapshot`] |
+//! | 7 access epoch | 8 | `epoch` | over those before |
+//! | | 1 | `exclusive` | 0 of shared producers, 1 of one alone: see [`crate::access`] |
+//! | 8 subscription's type set | 8 | `id` | the subscription |
+//! | | 1 | `type` | its type from now on |
 
 use alloc::vec::Vec;
 
@@ -145,6 +149,20 @@ pub enum SiblingRecord {
     },
     /// A part of a snapshot of the partition's state.
     Snapshot(SnapshotPart),
+    /// A new access epoch has begun.
+    AccessEpoch {
+        /// Its number.
+        epoch: u64,
+        /// Whether it is of one producer alone.
+        exclusive: bool,
+    },
+    /// A subscription has another kind from now on.
+    KindSet {
+        /// The subscription's id.
+        id: u64,
+        /// Its kind.
+        kind: SubscriptionKind,
+    },
 }
 
 impl SiblingRecord {
@@ -201,6 +219,14 @@ impl SiblingRecord {
                 put_u64(out, part.entries_term.0);
                 out.extend_from_slice(&part.state);
             }
+            Self::AccessEpoch { epoch, exclusive } => {
+                put_u64(out, *epoch);
+                out.push(u8::from(*exclusive));
+            }
+            Self::KindSet { id, kind } => {
+                put_u64(out, *id);
+                out.push(kind.code());
+            }
         }
     }
 
@@ -240,8 +266,7 @@ impl SiblingRecord {
             }
             2 => {
                 let id = reader.u64()?;
-                let kind = SubscriptionKind::from_code(reader.u8()?)
-                    .ok_or(RecordError::Field("a subscription's type"))?;
+                let kind = kind(&mut reader)?;
                 let position = position(&mut reader)?;
                 Self::SubscriptionCreated {
                     id,
@@ -260,7 +285,15 @@ impl SiblingRecord {
                 position: position(&mut reader)?,
             },
             6 => Self::Snapshot(snapshot_part(&mut reader)?),
-            kind => return Err(RecordError::Kind(kind)),
+            7 => Self::AccessEpoch {
+                epoch: reader.u64()?,
+                exclusive: exclusive(&mut reader)?,
+            },
+            8 => Self::KindSet {
+                id: reader.u64()?,
+                kind: kind(&mut reader)?,
+            },
+            code => return Err(RecordError::Kind(code)),
         };
         reader.finish()?;
         Ok(record)
@@ -274,7 +307,23 @@ impl SiblingRecord {
             Self::Acknowledged { .. } => 4,
             Self::CursorSet { .. } => 5,
             Self::Snapshot(_) => 6,
+            Self::AccessEpoch { .. } => 7,
+            Self::KindSet { .. } => 8,
         }
+    }
+}
+
+fn kind(reader: &mut Reader<'_>) -> Result<SubscriptionKind, RecordError> {
+    let kind = SubscriptionKind::from_code(reader.u8()?);
+    kind.ok_or(RecordError::Field("a subscription's type"))
+}
+
+/// Whether an epoch is of one producer alone.
+pub(crate) fn exclusive(reader: &mut Reader<'_>) -> Result<bool, RecordError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(RecordError::Field("whether an access epoch is exclusive")),
     }
 }
 
@@ -446,10 +495,30 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_of_an_access_epoch_does_not_change() {
+        let record = |exclusive| SiblingRecord::AccessEpoch {
+            epoch: 0x0104,
+            exclusive,
+        };
+        check(&record(true), &[1, 7, 4, 1, 0, 0, 0, 0, 0, 0, 1]);
+        check(&record(false), &[1, 7, 4, 1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_layout_of_a_type_set_does_not_change() {
+        let (id, kind) = (5, SubscriptionKind::Shared);
+        let record = SiblingRecord::KindSet { id, kind };
+        check(&record, &[1, 8, 5, 0, 0, 0, 0, 0, 0, 0, 2]);
+    }
+
+    #[test]
     fn what_is_not_known_is_named() {
         assert_eq!(SiblingRecord::decode(&[]), Err(RecordError::Truncated));
         assert_eq!(SiblingRecord::decode(&[2, 1]), Err(RecordError::Version(2)));
-        assert_eq!(SiblingRecord::decode(&[1, 7]), Err(RecordError::Kind(7)));
+        assert_eq!(SiblingRecord::decode(&[1, 9]), Err(RecordError::Kind(9)));
+        let epoch = [1, 7, 4, 0, 0, 0, 0, 0, 0, 0, 2];
+        let field = RecordError::Field("whether an access epoch is exclusive");
+        assert_eq!(SiblingRecord::decode(&epoch), Err(field));
         let mut created = Vec::from([1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 4]);
         let kind = RecordError::Field("a subscription's type");
         assert_eq!(SiblingRecord::decode(&created), Err(kind));

@@ -6,7 +6,7 @@
 //!
 //! | bytes | field | meaning |
 //! |---|---|---|
-//! | 1 | `version` | 1 |
+//! | 1 | `version` | 1, or 2 when the last two fields are there |
 //! | 8 | `next_producer` | the id of the next new producer |
 //! | 8 | `next_subscription` | the id of the next new subscription |
 //! | varint | `producers` | number of producers that follow, by rising id |
@@ -22,6 +22,8 @@
 //! | 1 | `type` | as in the record of its creation |
 //! | text | `name` | |
 //! | | `cursor` | see [`crate::acknowledgements`] |
+//! | 8 | `access_epoch` | the newest, unless it is the first |
+//! | 1 | `exclusive` | whether it is of one producer alone |
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -29,18 +31,22 @@ use alloc::vec::Vec;
 use hulse_model::limits::{PARTITION_PRODUCERS_MAX, PARTITION_SUBSCRIPTIONS_MAX};
 use hulse_model::{Offset, ProducerId, Term};
 
+use crate::access::AccessEpoch;
 use crate::acknowledgements::Acknowledgements;
 use crate::bytes::{Reader, put_count, put_text};
 use crate::cursor::Cursor;
 use crate::producers::{LastStored, Producer, ProducerTable, RecentIds, Run};
 use crate::record::{
     RecordError, SNAPSHOT_PART_BYTES_MAX, SNAPSHOT_PARTS_MAX, SiblingRecord, SnapshotPart,
-    SubscriptionKind,
+    SubscriptionKind, exclusive,
 };
 use crate::state::{PartitionState, Subscription};
 
-/// The only version of the layout so far.
+/// The version of a snapshot in which the access epoch is the first.
 pub const SNAPSHOT_VERSION: u8 = 1;
+
+/// The version of one that states the access epoch.
+pub const SNAPSHOT_VERSION_ACCESS: u8 = 2;
 
 /// Entries after which a snapshot is due.
 const ENTRIES_TARGET: u64 = 50_000;
@@ -111,7 +117,12 @@ pub(crate) fn split(
 
 pub(crate) fn encode(state: &PartitionState) -> Vec<u8> {
     let mut out = Vec::new();
-    out.push(SNAPSHOT_VERSION);
+    let accessed = state.access != AccessEpoch::default();
+    out.push(if accessed {
+        SNAPSHOT_VERSION_ACCESS
+    } else {
+        SNAPSHOT_VERSION
+    });
     put_u64(&mut out, state.producers.next);
     put_u64(&mut out, state.next_subscription);
     put_count(&mut out, state.producers.len());
@@ -126,6 +137,10 @@ pub(crate) fn encode(state: &PartitionState) -> Vec<u8> {
         put_text(&mut out, subscription.name().as_str());
         subscription.cursor().acknowledgements().encode(&mut out);
     }
+    if accessed {
+        put_u64(&mut out, state.access.epoch);
+        out.push(u8::from(state.access.exclusive));
+    }
     out
 }
 
@@ -136,7 +151,7 @@ pub(crate) fn decode(
 ) -> Result<PartitionState, RecordError> {
     let mut reader = Reader::new(bytes);
     let version = reader.u8()?;
-    if version != SNAPSHOT_VERSION {
+    if version != SNAPSHOT_VERSION && version != SNAPSHOT_VERSION_ACCESS {
         return Err(RecordError::Version(version));
     }
     let next_producer = reader.u64()?;
@@ -150,6 +165,12 @@ pub(crate) fn decode(
         ..PartitionState::default()
     };
     decode_subscriptions(&mut reader, &mut state)?;
+    if version == SNAPSHOT_VERSION_ACCESS {
+        state.access = AccessEpoch {
+            epoch: reader.u64()?,
+            exclusive: exclusive(&mut reader)?,
+        };
+    }
     reader.finish()?;
     Ok(state)
 }
@@ -325,6 +346,20 @@ mod tests {
         let state = state();
         assert_eq!(encode(&state), GOLDEN);
         assert_eq!(decode(GOLDEN, Offset(6), Term(2)), Ok(state));
+    }
+
+    #[test]
+    fn an_access_epoch_stands_at_the_end() {
+        let mut state = state();
+        state.apply_record(&SiblingRecord::AccessEpoch {
+            epoch: 3,
+            exclusive: true,
+        });
+        let mut golden = Vec::from(GOLDEN);
+        golden[0] = 2;
+        golden.extend_from_slice(&[3, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(encode(&state), golden);
+        assert_eq!(decode(&golden, Offset(6), Term(2)), Ok(state));
     }
 
     #[test]

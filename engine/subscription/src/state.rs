@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use hulse_model::limits::PARTITION_SUBSCRIPTIONS_MAX;
 use hulse_model::{EntryHeader, Offset, Position, SubscriptionName, Term};
 
+use crate::access::AccessEpoch;
 use crate::cursor::Cursor;
 use crate::producers::ProducerTable;
 use crate::record::{SiblingRecord, SubscriptionKind};
@@ -106,6 +107,7 @@ pub struct PartitionState {
     pub(crate) subscriptions: BTreeMap<u64, Subscription>,
     pub(crate) subscription_ids: BTreeMap<SubscriptionName, u64>,
     pub(crate) next_subscription: u64,
+    pub(crate) access: AccessEpoch,
 }
 
 impl Default for PartitionState {
@@ -118,6 +120,7 @@ impl Default for PartitionState {
             subscriptions: BTreeMap::new(),
             subscription_ids: BTreeMap::new(),
             next_subscription: 1,
+            access: AccessEpoch::default(),
         }
     }
 }
@@ -189,6 +192,17 @@ impl PartitionState {
                     subscription.cursor.set(*position);
                 }
             }
+            SiblingRecord::KindSet { id, kind } => {
+                if let Some(subscription) = self.subscriptions.get_mut(id) {
+                    subscription.kind = *kind;
+                }
+            }
+            SiblingRecord::AccessEpoch { epoch, exclusive } => {
+                let (epoch, exclusive) = (*epoch, *exclusive);
+                if epoch > self.access.epoch {
+                    self.access = AccessEpoch { epoch, exclusive };
+                }
+            }
             SiblingRecord::Snapshot(_) => {}
         }
     }
@@ -227,6 +241,15 @@ impl PartitionState {
             .then_some(SiblingRecord::SubscriptionDeleted { id })
     }
 
+    /// The record that gives a subscription another kind, if it exists and has not that kind already.
+    /// Nothing changes until it is applied. What is acknowledged stays so. The caller sees to it that
+    /// the subscription has no consumer, and makes its dispatcher anew.
+    #[must_use]
+    pub fn plan_set_kind(&self, id: u64, kind: SubscriptionKind) -> Option<SiblingRecord> {
+        let subscription = self.subscriptions.get(&id)?;
+        (subscription.kind != kind).then_some(SiblingRecord::KindSet { id, kind })
+    }
+
     /// The record that moves a subscription to `position`, if it exists. Nothing changes until it
     /// is applied. The caller bounds the position by the log's start and high watermark, and tells
     /// the subscription's dispatcher.
@@ -235,6 +258,12 @@ impl PartitionState {
         self.subscriptions
             .contains_key(&id)
             .then_some(SiblingRecord::CursorSet { id, position })
+    }
+
+    /// The newest access epoch.
+    #[must_use]
+    pub const fn access(&self) -> AccessEpoch {
+        self.access
     }
 
     /// The producers.

@@ -43,7 +43,7 @@ pub use hulse_model::policies::UNLIMITED;
 pub use hulse_model::{
     MessageId, Offset, Permission, Policy, PolicyChange, Position, Status, Term,
 };
-pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};
+pub use hulse_wire::{Access, AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
 pub use retrying::{Attempt, Reconsumed, RetryPolicy, RetryingConsumer};

@@ -100,6 +100,98 @@ impl<'a> ::flatbuffers::Verifiable for SubscriptionType {
 
 impl ::flatbuffers::SimpleToVerifyInSlice for SubscriptionType {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_ACCESS: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_ACCESS: u8 = 3;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_ACCESS: [Access; 4] = [
+  Access::Shared,
+  Access::Exclusive,
+  Access::Wait,
+  Access::Fencing,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct Access(pub u8);
+#[allow(non_upper_case_globals)]
+impl Access {
+  pub const Shared: Self = Self(0);
+  pub const Exclusive: Self = Self(1);
+  pub const Wait: Self = Self(2);
+  pub const Fencing: Self = Self(3);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 3;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Shared,
+    Self::Exclusive,
+    Self::Wait,
+    Self::Fencing,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Shared => Some("Shared"),
+      Self::Exclusive => Some("Exclusive"),
+      Self::Wait => Some("Wait"),
+      Self::Fencing => Some("Fencing"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for Access {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for Access {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for Access {
+    type Output = Access;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for Access {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Access {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Access {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_START_FROM: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MAX_START_FROM: u8 = 1;
@@ -2122,6 +2214,9 @@ impl<'a> OpenProducer<'a> {
   pub const VT_NAME: ::flatbuffers::VOffsetT = 8;
   pub const VT_EPOCH: ::flatbuffers::VOffsetT = 10;
   pub const VT_TAKE_OVER: ::flatbuffers::VOffsetT = 12;
+  pub const VT_ACCESS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_ACCESS_EPOCH: ::flatbuffers::VOffsetT = 16;
+  pub const VT_RETURNS: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2133,10 +2228,13 @@ impl<'a> OpenProducer<'a> {
     args: &'args OpenProducerArgs<'args>
   ) -> ::flatbuffers::WIPOffset<OpenProducer<'bldr>> {
     let mut builder = OpenProducerBuilder::new(_fbb);
+    builder.add_access_epoch(args.access_epoch);
     builder.add_epoch(args.epoch);
     if let Some(x) = args.name { builder.add_name(x); }
     builder.add_partition(args.partition);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_returns(args.returns);
+    builder.add_access(args.access);
     builder.add_take_over(args.take_over);
     builder.finish()
   }
@@ -2177,6 +2275,27 @@ impl<'a> OpenProducer<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(OpenProducer::VT_TAKE_OVER, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn access(&self) -> Access {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Access>(OpenProducer::VT_ACCESS, Some(Access::Shared)).unwrap()}
+  }
+  #[inline]
+  pub fn access_epoch(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(OpenProducer::VT_ACCESS_EPOCH, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn returns(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(OpenProducer::VT_RETURNS, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for OpenProducer<'_> {
@@ -2190,6 +2309,9 @@ impl ::flatbuffers::Verifiable for OpenProducer<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, false)?
      .visit_field::<u64>("epoch", Self::VT_EPOCH, false)?
      .visit_field::<bool>("take_over", Self::VT_TAKE_OVER, false)?
+     .visit_field::<Access>("access", Self::VT_ACCESS, false)?
+     .visit_field::<u64>("access_epoch", Self::VT_ACCESS_EPOCH, false)?
+     .visit_field::<bool>("returns", Self::VT_RETURNS, false)?
      .finish();
     Ok(())
   }
@@ -2200,6 +2322,9 @@ pub struct OpenProducerArgs<'a> {
     pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub epoch: u64,
     pub take_over: bool,
+    pub access: Access,
+    pub access_epoch: u64,
+    pub returns: bool,
 }
 impl<'a> Default for OpenProducerArgs<'a> {
   #[inline]
@@ -2210,6 +2335,9 @@ impl<'a> Default for OpenProducerArgs<'a> {
       name: None,
       epoch: 0,
       take_over: false,
+      access: Access::Shared,
+      access_epoch: 0,
+      returns: false,
     }
   }
 }
@@ -2240,6 +2368,18 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> OpenProducerBuilder<'a, 'b, A
     self.fbb_.push_slot::<bool>(OpenProducer::VT_TAKE_OVER, take_over, false);
   }
   #[inline]
+  pub fn add_access(&mut self, access: Access) {
+    self.fbb_.push_slot::<Access>(OpenProducer::VT_ACCESS, access, Access::Shared);
+  }
+  #[inline]
+  pub fn add_access_epoch(&mut self, access_epoch: u64) {
+    self.fbb_.push_slot::<u64>(OpenProducer::VT_ACCESS_EPOCH, access_epoch, 0);
+  }
+  #[inline]
+  pub fn add_returns(&mut self, returns: bool) {
+    self.fbb_.push_slot::<bool>(OpenProducer::VT_RETURNS, returns, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> OpenProducerBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     OpenProducerBuilder {
@@ -2262,6 +2402,9 @@ impl ::core::fmt::Debug for OpenProducer<'_> {
       ds.field("name", &self.name());
       ds.field("epoch", &self.epoch());
       ds.field("take_over", &self.take_over());
+      ds.field("access", &self.access());
+      ds.field("access_epoch", &self.access_epoch());
+      ds.field("returns", &self.returns());
       ds.finish()
   }
 }
@@ -2287,6 +2430,8 @@ impl<'a> ProducerOpened<'a> {
   pub const VT_LAST_TERM: ::flatbuffers::VOffsetT = 10;
   pub const VT_LAST_OFFSET: ::flatbuffers::VOffsetT = 12;
   pub const VT_EPOCH: ::flatbuffers::VOffsetT = 14;
+  pub const VT_ACCESS_EPOCH: ::flatbuffers::VOffsetT = 16;
+  pub const VT_WAITS: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2298,11 +2443,13 @@ impl<'a> ProducerOpened<'a> {
     args: &'args ProducerOpenedArgs<'args>
   ) -> ::flatbuffers::WIPOffset<ProducerOpened<'bldr>> {
     let mut builder = ProducerOpenedBuilder::new(_fbb);
+    builder.add_access_epoch(args.access_epoch);
     builder.add_epoch(args.epoch);
     builder.add_last_offset(args.last_offset);
     builder.add_last_term(args.last_term);
     builder.add_last_sequence(args.last_sequence);
     if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_waits(args.waits);
     builder.add_has_last(args.has_last);
     builder.finish()
   }
@@ -2350,6 +2497,20 @@ impl<'a> ProducerOpened<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(ProducerOpened::VT_EPOCH, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn access_epoch(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ProducerOpened::VT_ACCESS_EPOCH, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn waits(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ProducerOpened::VT_WAITS, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ProducerOpened<'_> {
@@ -2364,6 +2525,8 @@ impl ::flatbuffers::Verifiable for ProducerOpened<'_> {
      .visit_field::<u64>("last_term", Self::VT_LAST_TERM, false)?
      .visit_field::<u64>("last_offset", Self::VT_LAST_OFFSET, false)?
      .visit_field::<u64>("epoch", Self::VT_EPOCH, false)?
+     .visit_field::<u64>("access_epoch", Self::VT_ACCESS_EPOCH, false)?
+     .visit_field::<bool>("waits", Self::VT_WAITS, false)?
      .finish();
     Ok(())
   }
@@ -2375,6 +2538,8 @@ pub struct ProducerOpenedArgs<'a> {
     pub last_term: u64,
     pub last_offset: u64,
     pub epoch: u64,
+    pub access_epoch: u64,
+    pub waits: bool,
 }
 impl<'a> Default for ProducerOpenedArgs<'a> {
   #[inline]
@@ -2386,6 +2551,8 @@ impl<'a> Default for ProducerOpenedArgs<'a> {
       last_term: 0,
       last_offset: 0,
       epoch: 0,
+      access_epoch: 0,
+      waits: false,
     }
   }
 }
@@ -2420,6 +2587,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ProducerOpenedBuilder<'a, 'b,
     self.fbb_.push_slot::<u64>(ProducerOpened::VT_EPOCH, epoch, 0);
   }
   #[inline]
+  pub fn add_access_epoch(&mut self, access_epoch: u64) {
+    self.fbb_.push_slot::<u64>(ProducerOpened::VT_ACCESS_EPOCH, access_epoch, 0);
+  }
+  #[inline]
+  pub fn add_waits(&mut self, waits: bool) {
+    self.fbb_.push_slot::<bool>(ProducerOpened::VT_WAITS, waits, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ProducerOpenedBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ProducerOpenedBuilder {
@@ -2443,6 +2618,8 @@ impl ::core::fmt::Debug for ProducerOpened<'_> {
       ds.field("last_term", &self.last_term());
       ds.field("last_offset", &self.last_offset());
       ds.field("epoch", &self.epoch());
+      ds.field("access_epoch", &self.access_epoch());
+      ds.field("waits", &self.waits());
       ds.finish()
   }
 }

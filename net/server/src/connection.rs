@@ -40,6 +40,10 @@ pub(crate) struct Connection {
     pub(crate) to_read: Notify,
     /// It has finished its handshake at some time.
     pub(crate) greeted: Cell<bool>,
+    /// It was asked whether it is there, and has said nothing since.
+    pub(crate) probed: Cell<bool>,
+    /// It is not read for now: whether its client says something cannot be known.
+    pub(crate) unread: Cell<bool>,
     /// When it was told to end, monotonic milliseconds.
     pub(crate) ending_ms: Cell<u64>,
     /// What is queued is not waited for any more.
@@ -61,6 +65,8 @@ impl Connection {
             to_send: Notify::new(),
             to_read: Notify::new(),
             greeted: Cell::new(false),
+            probed: Cell::new(false),
+            unread: Cell::new(false),
             ending_ms: Cell::new(0),
             abandoned: LocalFlag::new(),
             asked: Cell::new(0),

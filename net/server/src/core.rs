@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
 use hulse_model::limits::LOG_STAGED_BYTES_TARGET;
-use hulse_model::{PartitionId, TopicName};
+use hulse_model::{PartitionId, Status, TopicName};
 use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data, yield_now};
 use hulse_shard::{Effect, Reply, Shard, StreamKey};
 
@@ -15,6 +15,7 @@ use crate::connection::Connection;
 use crate::messages::{Ask, Told};
 use crate::replies;
 use crate::sync_times::SyncTimes;
+use crate::tasks::{evict, probe};
 use crate::time::{Clocks, micros};
 
 /// What happens on a core besides the shard's own work.
@@ -138,6 +139,12 @@ impl Core {
         self.end_round();
     }
 
+    /// A connection that was asked whether it is there has said something.
+    pub(crate) fn heard(self: &Rc<Self>, connection: u64) {
+        let clock = self.clocks.now();
+        self.with_shard(|shard, fx| shard.heard(clock, connection, fx));
+    }
+
     fn carry_out(self: &Rc<Self>, effects: &mut Vec<Effect<OsDisk>>) {
         let mut touched: Option<Rc<Connection>> = None;
         for effect in effects.drain(..) {
@@ -240,6 +247,19 @@ impl Core {
                         yield_now().await;
                         core.with_shard(|shard, fx| shard.go_on(partition, subscription, fx));
                     });
+                }
+                Effect::Probe { connection } => {
+                    let asked = self.connections.borrow().get(&connection).cloned();
+                    if let Some(asked) = asked {
+                        probe(self, &asked);
+                    }
+                }
+                Effect::Evict { connection } => {
+                    let silent = self.connections.borrow().get(&connection).cloned();
+                    if let Some(silent) = silent {
+                        let text = "the client did not answer, and another wanted what it had";
+                        evict(self, &silent, Status::PeerSilent, text);
+                    }
                 }
                 Effect::Resume { connection } => {
                     if let Some(connection) = self.connections.borrow().get(&connection) {

@@ -19,9 +19,23 @@ pub(crate) fn queue<D: Disk>(
 ) -> usize {
     let frame = match reply {
         Reply::Refused(refusal) => return outbox.refuse(to, correlation, refusal),
-        Reply::ProducerOpened { name, epoch, last } => Frame::ProducerOpened(ProducerOpened {
+        Reply::ProducerWaits { name } => Frame::ProducerOpened(ProducerOpened {
+            name: name.clone(),
+            epoch: 0,
+            last: None,
+            access_epoch: 0,
+            waits: true,
+        }),
+        Reply::ProducerOpened {
+            name,
+            epoch,
+            last,
+            access_epoch,
+        } => Frame::ProducerOpened(ProducerOpened {
             name: name.clone(),
             epoch: *epoch,
+            access_epoch: *access_epoch,
+            waits: false,
             last: last.map(|(sequence, term, offset)| LastStored {
                 sequence,
                 term,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use hulse_model::limits::{CONNECTION_INFLIGHT_MAX, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use hulse_model::{Offset, PartitionId, ProducerName, Status, TopicName};
 use hulse_shard::{AckedMessages, Command, Handled, Refusal, SeekTo, StartFrom, StreamKey};
-use hulse_subscription::SubscriptionKind;
+use hulse_subscription::{Access, SubscriptionKind};
 use hulse_wire::{
     Ack, AckKind, Admin, Frame, FrameError, Hello, OpenProducer, PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN, Reply, Request, Seek, Subscribe, SubscriptionRef, SubscriptionType,
@@ -157,6 +157,9 @@ impl Session {
             timeout_ms,
         });
         self.connection.greeted.set(true);
+        let mut shard = self.core.shard.borrow_mut();
+        shard.greeted(self.connection.id, timeout_ms);
+        drop(shard);
         let greeting = &self.core.counters.greeting;
         greeting.set(greeting.get() - 1);
         let fits = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -180,6 +183,13 @@ impl Session {
         let command = Command::OpenProducer {
             name,
             epoch: open.epoch,
+            access: match open.access {
+                hulse_wire::Access::Shared => Access::Shared,
+                hulse_wire::Access::Exclusive => Access::Exclusive,
+                hulse_wire::Access::Wait => Access::Wait,
+                hulse_wire::Access::Fencing => Access::Fencing,
+            },
+            access_epoch: open.access_epoch,
         };
         self.handle_on(partition, to, correlation, command)
     }

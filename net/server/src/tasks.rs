@@ -61,6 +61,9 @@ async fn read(core: Rc<Core>, connection: Rc<Connection>, mut stream: ReadHalf) 
             }
         }
         connection.heard_ms.set(core.clocks.monotonic_ms());
+        if connection.probed.take() {
+            core.heard(connection.id);
+        }
         if !handle_all(&core, &connection, &mut session, &mut input).await {
             break;
         }
@@ -142,7 +145,9 @@ async fn handle_all(
 
 /// Waits to be woken. The client is not silent meanwhile: it is the broker that does not read.
 async fn wait(core: &Core, connection: &Connection) {
+    connection.unread.set(true);
     connection.to_read.notified().await;
+    connection.unread.set(false);
     connection.heard_ms.set(core.clocks.monotonic_ms());
 }
 
@@ -236,17 +241,33 @@ pub(crate) fn look_after_connections(core: &Rc<Core>, handshake_timeout_ms: u64)
             }
             _ => continue,
         };
-        tracing::debug!(peer = %connection.peer, "{text}");
-        add(&core.counters.connections_evicted, 1);
-        let to = StreamKey {
-            connection: connection.id,
-            stream: 0,
-        };
-        connection
-            .outbox
-            .borrow_mut()
-            .refuse(to, 0, &Refusal::new(status, text));
-        core.disconnected(connection.id);
-        connection.end(now);
+        evict(core, &connection, status, text);
     }
+}
+
+/// Asks a client whether it is there. What comes from it says so.
+pub(crate) fn probe(core: &Rc<Core>, connection: &Rc<Connection>) {
+    if connection.unread.get() {
+        return core.heard(connection.id);
+    }
+    connection.probed.set(true);
+    let bytes = connection.outbox.borrow_mut().reply(0, 0, &Reply::Probe);
+    core.shard.borrow_mut().queued(connection.id, bytes);
+    core.flush(Some(connection));
+}
+
+/// Ends a connection, with a last word to its client.
+pub(crate) fn evict(core: &Rc<Core>, connection: &Connection, status: Status, text: &str) {
+    tracing::debug!(peer = %connection.peer, "{text}");
+    add(&core.counters.connections_evicted, 1);
+    let to = StreamKey {
+        connection: connection.id,
+        stream: 0,
+    };
+    connection
+        .outbox
+        .borrow_mut()
+        .refuse(to, 0, &Refusal::new(status, text));
+    core.disconnected(connection.id);
+    connection.end(core.clocks.monotonic_ms());
 }

@@ -109,6 +109,8 @@ kinds! {
     Pong = 5, "PONG", BrokerToClient, Connection, Echoes, None, false;
     /// A request is done that has nothing to tell.
     Done = 6, "DONE", BrokerToClient, Either, Echoes, None, false;
+    /// Is the client there? It says something at once.
+    Probe = 7, "PROBE", BrokerToClient, Connection, None, None, false;
     /// Where are the partitions of a topic?
     Lookup = 10, "LOOKUP", ClientToBroker, Connection, Asks, Some("Lookup"), false;
     /// Here.

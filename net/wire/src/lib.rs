@@ -52,7 +52,8 @@ pub use kind::{CorrelationUse, Direction, Kind, StreamUse};
 pub use last::{Last, LastMessage};
 pub use lookup::{ADDRESS_BYTES_MAX, Located, Lookup, PartitionPlace};
 pub use produce::{
-    LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList, Receipts,
+    Access, LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList,
+    Receipts,
 };
 pub use redeliver::{EntryOffsets, REDELIVER_ENTRIES_MAX, Redeliver};
 pub use refusal::{ERROR_MESSAGE_BYTES_MAX, ErrorReply, StatusCode};

@@ -17,6 +17,33 @@ use crate::violation::{Violation, check_count, check_partition, name, optional_n
 /// The most receipts of one RECEIPTS.
 pub const RECEIPTS_MAX: usize = 1024;
 
+/// How a producer publishes beside others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum Access {
+    /// Beside others that are shared, too.
+    #[default]
+    Shared = 0,
+    /// Alone; refused while another producer is there.
+    Exclusive = 1,
+    /// Alone, as soon as those who are there or wait already are gone.
+    Wait = 2,
+    /// Alone, at once: whoever is there, or waits, fails with `PRODUCER_FENCED`.
+    Fencing = 3,
+}
+
+impl Access {
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Shared),
+            1 => Some(Self::Exclusive),
+            2 => Some(Self::Wait),
+            3 => Some(Self::Fencing),
+            _ => None,
+        }
+    }
+}
+
 /// OPEN_PRODUCER: opens the frame's stream as a producer of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenProducer {
@@ -31,6 +58,11 @@ pub struct OpenProducer {
     /// does that has just started. When it opens the name again it states the epoch that it was
     /// given, so that it does not push out who came after it.
     pub epoch: Option<u64>,
+    /// Whether it publishes beside others or alone.
+    pub access: Access,
+    /// When the name is opened again after a lost connection: the access epoch that the client was
+    /// given. If another has begun since, the producer is fenced.
+    pub access_epoch: Option<u64>,
 }
 
 impl OpenProducer {
@@ -47,6 +79,9 @@ impl OpenProducer {
             name,
             epoch: self.epoch.unwrap_or_default(),
             take_over: self.epoch.is_none(),
+            access: schema::Access(self.access as u8),
+            access_epoch: self.access_epoch.unwrap_or_default(),
+            returns: self.access_epoch.is_some(),
         };
         let table = schema::OpenProducer::create(builder, &args);
         builder.finish_minimal(table);
@@ -60,11 +95,17 @@ impl OpenProducer {
 
     fn read(table: &schema::OpenProducer<'_>) -> Result<Self, Violation> {
         check_partition(table.partition())?;
+        let access = table.access().0;
         Ok(Self {
             topic: name("topic", table.topic())?,
             partition: table.partition(),
             name: optional_name("name", table.name())?,
             epoch: (!table.take_over()).then_some(table.epoch()),
+            access: Access::from_code(access).ok_or(Violation::OutOfRange {
+                field: "access",
+                value: i128::from(access),
+            })?,
+            access_epoch: table.returns().then_some(table.access_epoch()),
         })
     }
 }
@@ -89,6 +130,11 @@ pub struct ProducerOpened {
     pub epoch: u64,
     /// The newest message stored under this name; `None` when there is none.
     pub last: Option<LastStored>,
+    /// The access epoch in which it publishes.
+    pub access_epoch: u64,
+    /// It waits for exclusive access, and is not open yet: another PRODUCER_OPENED, with the
+    /// correlation id 0, says when. Nothing else but its name holds until then.
+    pub waits: bool,
 }
 
 impl ProducerOpened {
@@ -101,6 +147,8 @@ impl ProducerOpened {
             last_term: self.last.map_or(0, |last| last.term.0),
             last_offset: self.last.map_or(0, |last| last.offset.0),
             epoch: self.epoch,
+            access_epoch: self.access_epoch,
+            waits: self.waits,
         };
         let table = schema::ProducerOpened::create(builder, &args);
         builder.finish_minimal(table);
@@ -119,6 +167,8 @@ impl ProducerOpened {
             name,
             epoch: table.epoch(),
             last,
+            access_epoch: table.access_epoch(),
+            waits: table.waits(),
         })
     }
 }

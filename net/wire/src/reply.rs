@@ -25,6 +25,8 @@ pub enum Reply<'a> {
     Error(ErrorReply<'a>),
     /// PONG.
     Pong,
+    /// PROBE.
+    Probe,
     /// DONE.
     Done,
     /// LOCATED.
@@ -61,6 +63,7 @@ impl<'a> Reply<'a> {
             Kind::Welcome => Self::Welcome(Welcome::decode(frame)?),
             Kind::Error => Self::Error(ErrorReply::decode(frame)?),
             Kind::Pong => Self::Pong,
+            Kind::Probe => Self::Probe,
             Kind::Done => Self::Done,
             Kind::Located => Self::Located(Located::decode(frame)?),
             Kind::ProducerOpened => Self::ProducerOpened(ProducerOpened::decode(frame)?),
@@ -99,6 +102,7 @@ impl<'a> Reply<'a> {
             Self::Welcome(_) => Kind::Welcome,
             Self::Error(_) => Kind::Error,
             Self::Pong => Kind::Pong,
+            Self::Probe => Kind::Probe,
             Self::Done => Kind::Done,
             Self::Located(_) => Kind::Located,
             Self::ProducerOpened(_) => Kind::ProducerOpened,
@@ -134,7 +138,12 @@ impl<'a> Reply<'a> {
             Self::Active(active) => active.build(builder),
             Self::Deliver(deliver) => deliver.build(builder),
             Self::Last(last) => last.build(builder),
-            Self::Pong | Self::Done | Self::Closed | Self::Acked | Self::AdminDone(_) => Ok(()),
+            Self::Pong
+            | Self::Probe
+            | Self::Done
+            | Self::Closed
+            | Self::Acked
+            | Self::AdminDone(_) => Ok(()),
         }
     }
 }

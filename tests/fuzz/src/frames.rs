@@ -6,8 +6,7 @@ use hulse_model::batch::Message;
 use hulse_model::limits::{BEACON_INTERVAL_MS, BEACON_TIMEOUT_MS};
 use hulse_model::{Offset, PartitionId, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
-    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup, OpenProducer,
+    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver, ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup, OpenProducer, Access,
     PROTOCOL_VERSION, PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts,
     Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
     SubscriptionType, Tenancy, Welcome, decode_frame,
@@ -91,6 +90,8 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 partition: -1,
                 name: Some("till".parse().expect("a legal name")),
                 epoch: Some(2),
+                access: Access::Fencing,
+                access_epoch: Some(3),
             }),
         ),
         (
@@ -242,6 +243,7 @@ fn replies() -> Vec<(String, Vec<u8>)> {
             }),
         ),
         (0, 2, Reply::Pong),
+        (0, 0, Reply::Probe),
         (
             0,
             3,
@@ -261,6 +263,8 @@ fn replies() -> Vec<(String, Vec<u8>)> {
                     term: Term(1),
                     offset: Offset(8),
                 }),
+                access_epoch: 3,
+                waits: true,
             }),
         ),
         (

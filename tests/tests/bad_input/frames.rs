@@ -4,8 +4,8 @@ use hulse_model::Status;
 use hulse_model::limits::{ENTRY_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, FRAME_CONTROL_BYTES_MAX};
 use hulse_tests::{RawFrame, Wire, hello, random};
 use hulse_wire::{
-    Ack, AckKind, AckRange, AckRanges, Admin, EntryOffsets, HELLO_FRAME_BYTES_MAX, Kind, Lookup,
-    OpenProducer, Permits, Produce, Redeliver, Request, Seek, SeekTo, StartFrom, Subscribe,
+    Access, Ack, AckKind, AckRange, AckRanges, Admin, EntryOffsets, HELLO_FRAME_BYTES_MAX, Kind,
+    Lookup, OpenProducer, Permits, Produce, Redeliver, Request, Seek, SeekTo, StartFrom, Subscribe,
     SubscriptionType,
 };
 use rand::RngExt;
@@ -257,6 +257,8 @@ fn open_producer() -> OpenProducer {
         partition: -1,
         name: Some("somebody".parse().unwrap()),
         epoch: None,
+        access: Access::Shared,
+        access_epoch: None,
     }
 }
 

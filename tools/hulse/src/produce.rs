@@ -8,8 +8,8 @@ mod tally;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use hulse_client::{ClientError, Message, Producer};
+use clap::{Args, ValueEnum};
+use hulse_client::{Access, ClientError, Message, Producer};
 use indicatif::ProgressBar;
 use tokio::time::timeout;
 
@@ -73,6 +73,9 @@ pub(crate) struct ProduceArgs {
     /// 1970
     #[arg(long, value_name = "TIME", value_parser = time)]
     deliver_at: Option<u64>,
+    /// Whether other producers may publish at the same time
+    #[arg(long, value_name = "HOW", default_value = "shared")]
+    access: AccessMode,
 }
 
 impl ProduceArgs {
@@ -92,6 +95,30 @@ fn delay(text: &str) -> Result<Duration, String> {
 fn time(text: &str) -> Result<u64, String> {
     let expected = "a time is, for instance, 2026-11-22T14:30:00Z, or milliseconds since 1970";
     moment::moment(text).ok_or_else(|| expected.to_owned())
+}
+
+/// Whether other producers may publish at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AccessMode {
+    /// They may
+    Shared,
+    /// They may not; fails while there is one
+    Exclusive,
+    /// They may not; waits until they are gone
+    Wait,
+    /// They may not; those that are there fail
+    Fencing,
+}
+
+impl AccessMode {
+    const fn access(self) -> Access {
+        match self {
+            Self::Shared => Access::Shared,
+            Self::Exclusive => Access::Exclusive,
+            Self::Wait => Access::Wait,
+            Self::Fencing => Access::Fencing,
+        }
+    }
 }
 
 /// A rate in messages per second.
@@ -169,7 +196,7 @@ pub(crate) fn run(args: &ProduceArgs, common: &CommonFlags) -> Outcome {
 
 async fn open(args: &ProduceArgs, settings: &ClientSettings) -> Result<Producer, Failure> {
     let client = connect(settings, settings.stream_patience()).await?;
-    let mut builder = client.producer(&args.topic);
+    let mut builder = client.producer(&args.topic).access(args.access.access());
     if let Some(name) = &args.producer {
         builder = builder.name(name);
     }

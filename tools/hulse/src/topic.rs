@@ -1,7 +1,7 @@
 //! `hulse topic`: creates, lists, describes and deletes topics.
 
 use clap::{Args, Subcommand, ValueEnum};
-use hulse_client::json::{TopicDescription, TopicList};
+use hulse_client::json::{PartitionDescription, TopicDescription, TopicList};
 use hulse_client::{AckLevel, Client, TopicSpec};
 use serde::Serialize;
 
@@ -258,7 +258,7 @@ fn describe(topic: &TopicDescription) -> String {
             partition.log_end.to_string(),
             human_bytes(partition.bytes),
             partition.segments.to_string(),
-            partition.producers.to_string(),
+            producers(partition),
             partition.consumers.to_string(),
         ]);
     }
@@ -289,6 +289,18 @@ fn describe(topic: &TopicDescription) -> String {
     text
 }
 
+/// How many producers there are, and whether one of them is alone, or others wait for that.
+fn producers(partition: &PartitionDescription) -> String {
+    let mut text = partition.producers.to_string();
+    if partition.access == "exclusive" {
+        text.push_str(" exclusive");
+    }
+    if partition.producers_waiting > 0 {
+        text.push_str(&format!(", {} waiting", partition.producers_waiting));
+    }
+    text
+}
+
 impl CreateArgs {
     /// What the broker is asked for; what was left out is its choice.
     fn settings(&self) -> TopicSpec {
@@ -305,9 +317,7 @@ impl CreateArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hulse_client::json::{
-        ConsumerDescription, DamagedRange, PartitionDescription, SubscriptionDescription,
-    };
+    use hulse_client::json::{ConsumerDescription, DamagedRange, SubscriptionDescription};
 
     #[test]
     fn a_description_shows_both_factors_and_what_is_wrong() {
@@ -321,6 +331,9 @@ mod tests {
                 partition: 4,
                 bytes: 3 << 20,
                 high_watermark: 77,
+                producers: 1,
+                access: "exclusive".to_owned(),
+                producers_waiting: 2,
                 poisoned: Some("a sync failed".to_owned()),
                 damaged: vec![DamagedRange { first: 5, end: 6 }],
                 subscriptions: vec![SubscriptionDescription {
@@ -339,6 +352,7 @@ mod tests {
             "R         1.5 (replicas / regions)",
             "3 MiB",
             "77",
+            "1 exclusive, 2 waiting",
             "partition 4 takes no writes: a sync failed\n",
             "partition 4: entries 5 to 6 (exclusive) are damaged\n",
             "billing",

@@ -7,7 +7,8 @@ use hulse_model::{PartitionId, Status};
 use crate::command::{Clock, Command, Handled, StreamKey};
 use crate::consume::Subscribing;
 use crate::effect::{Effect, Refusal, Reply};
-use crate::produce::Batch;
+use crate::probes::{Claimant, Opening};
+use crate::produce::{Batch, Producing};
 use crate::shard::{RefusedBatch, Role, Shard, Stream};
 
 impl<D: Disk> Shard<D> {
@@ -21,7 +22,7 @@ impl<D: Disk> Shard<D> {
         command: Command<'_>,
         fx: &mut Vec<Effect<D>>,
     ) {
-        if let Err(refusal) = self.open_stream(clock, id, to, correlation, command) {
+        if let Err(refusal) = self.open_stream(clock, id, to, correlation, command, fx) {
             fx.push(Effect::Reply {
                 to,
                 correlation,
@@ -37,6 +38,7 @@ impl<D: Disk> Shard<D> {
         to: StreamKey,
         correlation: u64,
         command: Command<'_>,
+        fx: &mut Vec<Effect<D>>,
     ) -> Result<(), Refusal> {
         if self.stopping {
             return Err(Refusal::new(Status::NotReady, "the broker is stopping"));
@@ -58,12 +60,18 @@ impl<D: Disk> Shard<D> {
             let text = "this core does not have the partition; look the topic up again";
             return Err(Refusal::new(Status::NotPrimary, text));
         };
-        let role = match command {
-            Command::OpenProducer { name, epoch } if opens => {
-                let opened = partition.open_producer(clock, &name, epoch, to, correlation)?;
-                let refused = None;
-                Some(Role::Producer { opened, refused })
-            }
+        let opening = match command {
+            Command::OpenProducer {
+                name,
+                epoch,
+                access,
+                access_epoch,
+            } if opens => Opening::Producer(Producing {
+                name,
+                epoch,
+                access,
+                access_epoch,
+            }),
             Command::Subscribe {
                 subscription,
                 kind,
@@ -71,28 +79,26 @@ impl<D: Disk> Shard<D> {
                 consumer,
                 priority,
                 permits,
-            } if opens => {
-                let wanted = Subscribing {
-                    subscription,
-                    kind,
-                    start,
-                    consumer,
-                    priority,
-                    permits,
-                };
-                let seat = partition.subscribe(clock, &wanted, to, correlation)?;
-                Some(Role::Consumer(seat))
-            }
+            } if opens => Opening::Consumer(Subscribing {
+                subscription,
+                kind,
+                start,
+                consumer,
+                priority,
+                permits,
+            }),
             Command::SeekSubscription {
                 subscription,
                 to: place,
             } => {
                 partition.seek_named(clock, &subscription, place, to, correlation)?;
-                None
+                self.touch(id);
+                return Ok(());
             }
             Command::DeleteSubscription { subscription } => {
                 partition.delete_subscription(clock, &subscription, to, correlation)?;
-                None
+                self.touch(id);
+                return Ok(());
             }
             _ => {
                 return Err(Refusal::new(
@@ -101,13 +107,13 @@ impl<D: Disk> Shard<D> {
                 ));
             }
         };
-        if let Some(role) = role {
-            let partition = id;
-            self.streams.insert(to, Stream { partition, role });
-        }
-        // The end of the round answers, and then delivers.
-        self.touch(id);
-        Ok(())
+        let claimant = Claimant {
+            partition: id,
+            to,
+            correlation,
+            opening,
+        };
+        self.claim(clock, claimant, true, fx)
     }
 
     /// Takes a request of an open stream.
@@ -209,6 +215,7 @@ impl<D: Disk> Shard<D> {
                 partition.add_permits(seat, more)?;
                 self.dispatch(id, Some(seat.subscription), fx);
             }
+            (Command::Permits(more), Role::Claimant) => self.probes.add_permits(to, more),
             (Command::Redeliver { entries }, Role::Consumer(seat)) => {
                 partition.redeliver(seat, entries)?;
                 self.dispatch(id, Some(seat.subscription), fx);
@@ -313,6 +320,7 @@ impl<D: Disk> Shard<D> {
         for stream in streams {
             self.close_stream(stream);
         }
+        self.probes.gone(connection);
         self.held.forget(connection);
         self.throttle.forget(connection);
         if self.outlets.forget(connection) {
@@ -349,14 +357,17 @@ impl<D: Disk> Shard<D> {
         if let Some(partition) = self.partitions.get_mut(&stream.partition) {
             match stream.role {
                 Role::Producer { opened, .. } => {
-                    let producers = partition.state.producers_mut();
-                    producers.closed(opened.id, opened.epoch);
+                    partition.close_producer(opened, key);
+                    // Somebody may have waited to be alone.
+                    self.touch(stream.partition);
                 }
+                Role::Waiting => partition.stop_waiting(key),
                 Role::Consumer(seat) => {
                     partition.detach(seat);
                     // What it had goes to the others at the end of the round.
                     self.touch(stream.partition);
                 }
+                Role::Claimant => self.probes.forget(key),
             }
         }
         Some(stream)

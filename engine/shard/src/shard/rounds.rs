@@ -4,11 +4,11 @@ use std::io;
 use std::ops::Bound;
 
 use hulse_log::{Disk, LogKind, Prepared, SyncTicket};
-use hulse_model::PartitionId;
+use hulse_model::{PartitionId, Status};
 
 use crate::command::{Clock, StreamKey};
 use crate::durable::Later;
-use crate::effect::Effect;
+use crate::effect::{Effect, Refusal};
 use crate::outlets::Reopened;
 use crate::partition::Partition;
 use crate::shard::{Marking, Shard};
@@ -52,7 +52,9 @@ impl<D: Disk> Shard<D> {
     /// Ends a burst of requests: writes what they have staged, begins the syncs that can begin.
     pub fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         self.wall_ms = clock.wall_ms;
+        self.settle_claims(clock, fx);
         for id in std::mem::take(&mut self.dirty) {
+            self.give_turns(clock, id, fx);
             let Some(partition) = self.partitions.get_mut(&id) else {
                 continue;
             };
@@ -200,6 +202,7 @@ impl<D: Disk> Shard<D> {
             }
         }
         self.tell_unopened(clock);
+        self.evict_silent(clock, fx);
         for id in rounds {
             self.touch(id);
         }
@@ -229,7 +232,9 @@ impl<D: Disk> Shard<D> {
     pub fn stop(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
         self.stopping = true;
         let ids: Vec<_> = self.partitions.keys().copied().collect();
+        let refusal = Refusal::new(Status::NotReady, "the broker is stopping");
         for id in ids {
+            self.refuse_claimants(id, &refusal, fx);
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.resume_held(fx);
                 partition.upkeep.sync_always();

@@ -211,6 +211,8 @@ impl Consumer {
                     Status::DiskFull,
                     Status::OverLimit,
                     Status::StorageFailed,
+                    // It waited for its turn when the broker was stopped.
+                    Status::NotReady,
                 ];
                 assert!(busy.contains(&refusal.status), "{refusal:?}");
                 self.state = State::Away;

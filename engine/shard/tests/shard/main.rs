@@ -4,8 +4,10 @@
 //! Every random test prints its seed; `HULSE_SEED` replays one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod budgets;
 mod checker;
+mod claims;
 mod consumers;
 mod covered;
 mod crowd;
@@ -24,6 +26,7 @@ mod power;
 mod producers;
 mod random;
 mod requests;
+mod retyping;
 mod rim;
 mod sharing;
 mod snapshots;

@@ -58,13 +58,14 @@ fn assert_eventful(stories: Option<Vec<Story>>, least: &[Expected]) {
 }
 
 /// What happens in every weather.
-const ALWAYS: [Expected; 6] = [
+const ALWAYS: [Expected; 7] = [
     (|story| story.receipts, 8_000),
     (|story| story.duplicates, 100),
     (|story| story.deliveries, 15_000),
     (|story| story.acked, 500),
     (|story| story.sought, 50),
     (|story| story.starts, 200),
+    (|story| story.evicted, 20),
 ];
 
 const DISK: Weather = Weather {

@@ -96,8 +96,8 @@ impl Sent {
         }
         match &self.request {
             Request::Open { name, epoch } => {
-                let (name, epoch) = (name.parse().unwrap(), *epoch);
-                on(rim, Command::OpenProducer { name, epoch });
+                let (name, epoch) = (name, *epoch);
+                on(rim, crate::rim::producer(name, epoch));
             }
             Request::Produce { batch, skipped } => {
                 let command = Command::Produce {

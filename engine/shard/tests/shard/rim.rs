@@ -13,7 +13,7 @@ use hulse_shard::{
     AckLevel, AckedMessages, BackgroundSyncs, Clock, Command, Effect, Handled, OpenError,
     PartitionSpec, Receipt, Recovered, Refusal, Reply, Shard, ShardConfig, StartFrom, StreamKey,
 };
-use hulse_subscription::{IndexRange, SubscriptionKind};
+use hulse_subscription::{Access, IndexRange, SubscriptionKind};
 
 /// The partition of most tests.
 pub(crate) const PARTITION: PartitionId = PartitionId(0x5ea1);
@@ -81,6 +81,12 @@ pub(crate) struct Rim {
     pub(crate) told: Vec<(StreamKey, Told)>,
     /// Connections that may offer their held request again, in order.
     pub(crate) resumed: Vec<u64>,
+    /// Connections that were asked whether they are there, in order.
+    pub(crate) probed: Vec<u64>,
+    /// Those that are asked answer at once.
+    pub(crate) all_answer: bool,
+    /// Connections that were closed since they did not answer, in order.
+    pub(crate) evicted: Vec<u64>,
     /// Bytes queued towards each connection that have not left.
     pub(crate) queued: BTreeMap<u64, usize>,
     /// `HULSE_TRACE` asks for all that is said.
@@ -158,8 +164,22 @@ pub(crate) fn subscribe_as(
 
 /// The opening of a producer.
 pub(crate) fn producer(name: &str, epoch: Option<u64>) -> Command<'static> {
-    let name = name.parse().unwrap();
-    Command::OpenProducer { name, epoch }
+    producer_with(name, epoch, Access::Shared, None)
+}
+
+/// The same with some access.
+pub(crate) fn producer_with(
+    name: &str,
+    epoch: Option<u64>,
+    access: Access,
+    access_epoch: Option<u64>,
+) -> Command<'static> {
+    Command::OpenProducer {
+        name: name.parse().unwrap(),
+        epoch,
+        access,
+        access_epoch,
+    }
 }
 
 impl Rim {
@@ -176,6 +196,9 @@ impl Rim {
             pending: Vec::new(),
             told: Vec::new(),
             resumed: Vec::new(),
+            probed: Vec::new(),
+            all_answer: true,
+            evicted: Vec::new(),
             queued: BTreeMap::new(),
             traced: std::env::var_os("HULSE_TRACE").is_some(),
             slow_helpers: None,
@@ -252,7 +275,17 @@ impl Rim {
             self.take(effect);
         }
         self.fx = fx;
+        if self.all_answer {
+            for connection in std::mem::take(&mut self.probed) {
+                self.answer(connection);
+            }
+        }
         result
+    }
+
+    /// A connection says something.
+    pub(crate) fn answer(&mut self, connection: u64) {
+        self.act(|shard, clock, fx| shard.heard(clock, connection, fx));
     }
 
     fn take(&mut self, effect: Effect<SimDisk>) {
@@ -309,6 +342,11 @@ impl Rim {
                 partition,
                 subscription,
             } => self.pending.push(Pending::GoOn(partition, subscription)),
+            Effect::Probe { connection } => self.probed.push(connection),
+            Effect::Evict { connection } => {
+                self.queued.remove(&connection);
+                self.evicted.push(connection);
+            }
             Effect::Resume { connection } => self.resumed.push(connection),
         }
     }

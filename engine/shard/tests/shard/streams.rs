@@ -236,7 +236,7 @@ fn a_takeover_fences_the_stream_before_it_and_its_close_frees_nothing() {
     rim.ask_on(again, producer("p", Some(1)));
     assert_eq!(
         rim.status(again).1,
-        Status::OverLimit,
+        Status::ProducerBusy,
         "the newer opening is open still"
     );
     rim.ask_on(again, producer("p", Some(0)));

@@ -74,6 +74,7 @@ pub(crate) struct Story {
     pub(crate) fenced: u64,
     pub(crate) rounds: u64,
     pub(crate) checkpoints: u64,
+    pub(crate) evicted: u64,
 }
 
 /// A connection's requests that the broker has not taken.
@@ -94,6 +95,7 @@ impl World {
             ..crate::rim::config()
         };
         let mut rim = Rim::empty(SimDisk::new(), config.clone());
+        rim.all_answer = false;
         rim.open(spec(PARTITION, 1, weather.ack)).unwrap();
         Self {
             rng,
@@ -137,6 +139,7 @@ impl World {
                 let ms = self.rng.below(400);
                 self.rim.pass(ms);
             }
+            93 if self.rng.once_in(2) => self.answer_probe(),
             93 => self.lose_connection(),
             94..96 => self.trouble(),
             96 if self.rng.once_in(3) => self.restart(),
@@ -155,6 +158,15 @@ impl World {
             self.restart();
         }
         self.hear();
+    }
+
+    /// A client that was asked says that it is there.
+    fn answer_probe(&mut self) {
+        if !self.rim.probed.is_empty() {
+            let at = self.rng.index(self.rim.probed.len());
+            let connection = self.rim.probed.remove(at);
+            self.rim.answer(connection);
+        }
     }
 
     /// A client does something.
@@ -353,7 +365,12 @@ impl World {
             // What the shard says now, nobody hears.
             self.rim.told.clear();
             self.rim.resumed.clear();
+            self.rim.evicted.clear();
             return;
+        }
+        for id in std::mem::take(&mut self.rim.evicted) {
+            self.story.evicted += 1;
+            self.drop_connection(id);
         }
         for id in std::mem::take(&mut self.rim.resumed) {
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -489,6 +506,7 @@ impl World {
         self.story.checkpoints += stats.checkpoints;
         let clock = self.rim.clock;
         self.rim = Rim::empty(disk, self.config.clone());
+        self.rim.all_answer = false;
         self.rim.clock = clock;
         let recovered = self
             .rim
@@ -550,6 +568,7 @@ impl World {
         assert!(held.is_empty(), "held for ever: {held:?}");
         self.checker.all_answered();
         let stats = self.rim.shard.stats();
+        assert_eq!(stats.claimants, 0, "a request waits for ever");
         assert_eq!(stats.output_bytes, 0);
         assert_eq!(stats.unsynced_bytes, 0, "the clock brings a sync at last");
         assert!(self.rim.shard.is_quiet(), "something is waited for");

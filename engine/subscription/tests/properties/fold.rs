@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use hulse_model::{EntryHeader, Offset, Position, ProducerId, SubscriptionName, Term};
 use hulse_subscription::{
-    Check, CreateSubscriptionError, PartitionState, Recovery, RecoveryError, SiblingRecord,
-    SubscriptionKind,
+    Access, AccessTable, Asked, Check, CreateSubscriptionError, PartitionState, Recovery,
+    RecoveryError, SiblingRecord, SubscriptionKind,
 };
 use proptest::prelude::*;
 
@@ -44,6 +44,13 @@ enum Step {
         name: usize,
         back: u64,
     },
+    SetKind {
+        name: usize,
+        code: u8,
+    },
+    Access {
+        access: Access,
+    },
     Round {
         name: usize,
     },
@@ -68,6 +75,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (name.clone(), 0..20_u64, 0..4_u32)
             .prop_map(|(name, back, last)| Step::Cumulative { name, back, last }),
         1 => (name.clone(), 0..20_u64).prop_map(|(name, back)| Step::Seek { name, back }),
+        1 => (name.clone(), 0..4_u8).prop_map(|(name, code)| Step::SetKind { name, code }),
+        1 => prop_oneof![Just(Access::Shared), Just(Access::Exclusive)]
+            .prop_map(|access| Step::Access { access }),
         4 => name.prop_map(|name| Step::Round { name }),
         2 => prop_oneof![Just(7), Just(40), Just(1_000)]
             .prop_map(|part_bytes| Step::Snapshot { part_bytes }),
@@ -208,6 +218,21 @@ impl Primary {
             | Step::Acknowledge { name, .. }
             | Step::Cumulative { name, .. }
             | Step::Seek { name, .. } => self.on_subscription(name, step),
+            Step::SetKind { name, code } => {
+                let kind = SubscriptionKind::from_code(code).unwrap();
+                let id = self.state.subscription_id(&subscription(name));
+                self.append_and_apply(id.and_then(|id| self.state.plan_set_kind(id, kind)));
+                if let Some(id) = id {
+                    assert_eq!(self.state.subscription(id).unwrap().kind(), kind);
+                }
+            }
+            Step::Access { access } => {
+                let asked = AccessTable::default().ask(self.state.access(), 1, access, None, None);
+                let Ok(Asked::Admitted(admission)) = asked else {
+                    panic!("nobody is there: {asked:?}");
+                };
+                self.append_and_apply(admission.record());
+            }
             Step::Round { name } => self.round(name),
             Step::Snapshot { part_bytes } => {
                 if self.parts.is_empty() {

@@ -2,6 +2,8 @@
 //! to be wrong. A failing case is printed with its seed and kept beside this file.
 
 #[cfg(test)]
+mod access_model;
+#[cfg(test)]
 mod cursor_model;
 #[cfg(test)]
 mod delayed_worlds;

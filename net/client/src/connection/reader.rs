@@ -4,8 +4,8 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use hulse_wire::{Kind, Reply};
+use bytes::{Bytes, BytesMut};
+use hulse_wire::{Kind, Reply, Request};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, sleep_until};
@@ -90,8 +90,10 @@ async fn read_frames(shared: &Shared, mut socket: OwnedReadHalf, buffer: BytesMu
 
 /// Hands a frame to whom it concerns. What concerns nobody any more is dropped.
 fn dispatch(shared: &Shared, frame: IncomingFrame) -> Result<(), ClientError> {
-    if frame.kind() == Kind::Pong {
-        return Ok(());
+    match frame.kind() {
+        Kind::Pong => return Ok(()),
+        Kind::Probe => return shared.send(0, 0, &Request::Ping, &Bytes::new()),
+        _ => {}
     }
     if frame.correlation() > 0 {
         let waiting = shared.waiting().remove(&frame.correlation());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hulse_model::ProducerName;
 use hulse_model::limits::{ENTRY_MESSAGES_MAX, MESSAGE_BYTES_MAX};
+use hulse_wire::Access;
 use tokio::task::JoinSet;
 
 use crate::attempts::Attempts;
@@ -35,6 +36,7 @@ pub struct ProducerBuilder {
     limits: BatchLimits,
     in_flight_bytes: usize,
     in_flight_messages: usize,
+    access: Access,
 }
 
 impl std::fmt::Debug for ProducerBuilder {
@@ -63,6 +65,7 @@ impl ProducerBuilder {
             },
             in_flight_bytes: IN_FLIGHT_BYTES,
             in_flight_messages: IN_FLIGHT_MESSAGES,
+            access: Access::Shared,
         }
     }
 
@@ -126,6 +129,26 @@ impl ProducerBuilder {
         self
     }
 
+    /// Whether it publishes beside others, which is so unless set, or alone.
+    ///
+    /// - [`Access::Exclusive`]: [`build`](Self::build) fails at once with `PRODUCER_BUSY` when there is
+    ///   another producer.
+    /// - [`Access::Wait`]: [`build`](Self::build) is done when it is alone, however long that takes;
+    ///   those who wait come in the order in which they began.
+    /// - [`Access::Fencing`]: whoever is there, or waits, fails with `PRODUCER_FENCED`.
+    ///
+    /// The broker remembers who had exclusive access last: a producer that another one came after, while
+    /// its connection was lost or the broker was away, fails with `PRODUCER_FENCED` when it is back, and
+    /// stores nothing more. While one is alone, building a shared one is tried until the client's
+    /// operation time-out is over.
+    ///
+    /// Access is granted for each partition by itself; the partitions are opened one after the other in
+    /// their order, so that two that wait never wait for each other, and all of them or none.
+    pub const fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
     /// Opens the producer on every partition of the topic, which is created if it does not exist
     /// and the broker's policy allows it.
     ///
@@ -161,6 +184,11 @@ impl ProducerBuilder {
             ));
             partitions.list.push(Arc::clone(&partition));
             let attempts = Attempts::new(client.operation_timeout);
+            if settings.access != Access::Shared {
+                // In their order, so that no two producers each have what the other waits for.
+                open(&partition, attempts, false).await?;
+                continue;
+            }
             opening.spawn(async move { open(&partition, attempts, false).await });
         }
         while let Some(opened) = opening.join_next().await {
@@ -209,6 +237,7 @@ impl ProducerBuilder {
             name,
             initial_sequence: self.initial_sequence,
             limits,
+            access: self.access,
         })
     }
 }

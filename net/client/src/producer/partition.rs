@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hulse_model::limits::PRODUCER_RECENT_IDS;
 use hulse_model::{ProducerName, TopicName};
-use hulse_wire::{Produce, ProducerOpened, Request};
-use tokio::sync::Notify;
+use hulse_wire::{Access, Produce, ProducerOpened, Request};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::client::ClientShared;
@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) name: Option<ProducerName>,
     pub(crate) initial_sequence: Option<u64>,
     pub(crate) limits: BatchLimits,
+    pub(crate) access: Access,
 }
 
 /// The producer of one partition. Callers, the supervisor's task and the tasks of the connection
@@ -52,6 +53,10 @@ pub(super) struct State {
     /// Of the latest opening. The first one takes the name over from whoever had it; the next ones
     /// state what they were given, so that a producer that came later is not pushed out.
     pub(super) epoch: Option<u64>,
+    /// The access epoch of the first opening; the next ones state it.
+    pub(super) access_epoch: Option<u64>,
+    /// Told when the turn of a stream has come that waits for exclusive access, or it has ended.
+    pub(super) turn: Option<Turn>,
     /// The highest sequence number stored when the producer was first opened.
     pub(super) last_sequence: Option<u64>,
     /// Present from the first opening on.
@@ -71,6 +76,9 @@ pub(super) struct State {
     /// When the supervisor will look at the batches by itself.
     pub(super) armed: Option<Instant>,
 }
+
+/// Who waits for the turn of a stream.
+pub(super) type Turn = oneshot::Sender<Result<ProducerOpened, ClientError>>;
 
 pub(super) struct Link {
     pub(super) slot: StreamSlot,
@@ -114,6 +122,8 @@ impl PartitionProducer {
         let state = State {
             name,
             epoch: None,
+            access_epoch: None,
+            turn: None,
             last_sequence: None,
             batcher: None,
             queue: ResendQueue::default(),
@@ -335,6 +345,7 @@ impl PartitionProducer {
         assert_eq!(state.generation, generation, "one opening at a time");
         state.name = Some(opened.name);
         state.epoch = Some(opened.epoch);
+        state.access_epoch = Some(opened.access_epoch);
         if state.batcher.is_none() {
             let last = opened.last.map(|last| last.sequence);
             let expected = last.map_or(0, |last| last.saturating_add(1));

@@ -25,6 +25,18 @@ impl StreamHandler for ProducerStream {
         let mut outcomes = Outcomes::default();
         let mut guard = owner.state();
         let ends = matches!(reply, Reply::Error(_)) && frame.correlation() == 0;
+        if guard.generation == self.generation
+            && frame.correlation() == 0
+            && let Some(turn) = guard.turn.take()
+        {
+            // Nothing else is said to a stream that waits. Whoever waited may have given up.
+            match reply {
+                Reply::ProducerOpened(opened) => drop(turn.send(Ok(opened))),
+                Reply::Error(error) => drop(turn.send(Err(ClientError::refused(&error)))),
+                _ => return Err(format!("{} on a stream that waits", frame.kind())),
+            }
+            return Ok(());
+        }
         if guard.generation != self.generation || (guard.link.is_none() && !ends) {
             return Ok(());
         }
@@ -62,7 +74,12 @@ impl StreamHandler for ProducerStream {
 
     fn on_lost(&self, cause: &ClientError) {
         let mut state = self.owner.state();
-        if state.generation == self.generation && state.link.is_some() {
+        if state.generation != self.generation {
+            return;
+        }
+        if let Some(turn) = state.turn.take() {
+            drop(turn.send(Err(cause.clone())));
+        } else if state.link.is_some() {
             state.lose(cause.clone());
             self.owner.wake.notify_one();
         }

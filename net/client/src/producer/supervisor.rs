@@ -4,7 +4,9 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use hulse_wire::{OpenProducer, Reply, Request};
+use hulse_model::Status;
+use hulse_wire::{Access, OpenProducer, Reply, Request};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::attempts::Attempts;
@@ -88,10 +90,21 @@ pub(super) async fn open(
     mut stale: bool,
 ) -> Result<(), ClientError> {
     loop {
-        match open_once(producer, &attempts, stale).await {
+        let mut waited = false;
+        match open_once(producer, &attempts, stale, &mut waited).await {
             Ok(()) => return Ok(()),
             Err(cause) => {
                 producer.state().last_cause = Some(cause.clone());
+                if producer.settings.access == Access::Exclusive
+                    && producer.state().access_epoch.is_none()
+                    && cause.status() == Some(Status::ProducerBusy)
+                {
+                    // Who wants to wait until the others are gone says so.
+                    return Err(cause);
+                }
+                if waited {
+                    attempts = Attempts::new(producer.client.operation_timeout);
+                }
                 attempts.pause(cause).await?;
             }
         }
@@ -103,6 +116,7 @@ async fn open_once(
     producer: &Arc<PartitionProducer>,
     attempts: &Attempts,
     stale: bool,
+    waited: &mut bool,
 ) -> Result<(), ClientError> {
     let client = &producer.client;
     let deadline = attempts.answer_by(client.operation_timeout);
@@ -121,15 +135,26 @@ async fn open_once(
         ))
     })?;
     let connection = client.pool.get(address).await?;
+    let (waiting, turn) = match producer.settings.access {
+        Access::Wait => {
+            let (waiting, turn) = oneshot::channel();
+            (Some(waiting), Some(turn))
+        }
+        _ => (None, None),
+    };
     let (generation, request) = {
         let mut state = producer.state();
         state.generation += 1;
         state.lost = None;
+        // In place before the request goes: the turn may come right behind the answer.
+        state.turn = waiting;
         let request = Request::OpenProducer(OpenProducer {
             topic: places.topic().clone(),
             partition: producer.partition,
             name: state.name.clone(),
             epoch: state.epoch,
+            access: producer.settings.access,
+            access_epoch: state.access_epoch,
         });
         state.places = places;
         (state.generation, request)
@@ -149,8 +174,24 @@ async fn open_once(
             return Err(cause);
         }
     };
-    let Reply::ProducerOpened(opened) = answer.reply()? else {
+    let Reply::ProducerOpened(mut opened) = answer.reply()? else {
         return Err(answer.unexpected());
     };
+    if opened.waits {
+        *waited = true;
+        let turn = turn.ok_or_else(|| answer.unexpected())?;
+        opened = match turn.await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(cause)) => {
+                if matches!(cause, ClientError::Broker { .. }) {
+                    slot.ended_by_broker();
+                }
+                return Err(cause);
+            }
+            Err(_) => return Err(ClientError::Closed),
+        };
+    } else {
+        producer.state().turn = None;
+    }
     producer.linked(slot, generation, opened)
 }

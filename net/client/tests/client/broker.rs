@@ -280,7 +280,13 @@ impl Peer {
             term: Term(1),
             offset: Offset(0),
         });
-        let opened = Reply::ProducerOpened(ProducerOpened { name, epoch, last });
+        let opened = Reply::ProducerOpened(ProducerOpened {
+            name,
+            epoch,
+            last,
+            access_epoch: 0,
+            waits: false,
+        });
         self.reply(frame.stream, frame.correlation, &opened).await;
         Opening {
             stream: frame.stream,

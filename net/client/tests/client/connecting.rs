@@ -147,6 +147,18 @@ async fn a_client_with_nothing_to_say_sends_beacons_and_hears_them() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_asked_whether_it_is_there_says_so_at_once() {
+    let broker = Broker::start().await;
+    // Its beacons are rare: only the answer can come in time.
+    let (_client, mut peer) = broker.connected(broker.client()).await;
+    for _ in 0..3 {
+        peer.reply(0, 0, &Reply::Probe).await;
+        let ping = peer.any().await.expect("the connection lives");
+        assert!(matches!(ping.request(), Request::Ping));
+    }
+}
+
+#[tokio::test]
 async fn a_broker_that_falls_silent_is_given_up() {
     let broker = Broker::start().await;
     let beacons = Beacons {

@@ -174,6 +174,13 @@ impl Control {
             bytes: stats.bytes,
             segments: stats.segments as u64,
             producers: stats.producers as u64,
+            access: if stats.access.exclusive && stats.producers > 0 {
+                "exclusive".to_owned()
+            } else {
+                "shared".to_owned()
+            },
+            access_epoch: stats.access.epoch,
+            producers_waiting: stats.producers_waiting as u64,
             consumers: stats
                 .subscriptions
                 .iter()

@@ -78,6 +78,12 @@ pub struct PartitionDescription {
     pub segments: u64,
     /// Number of producers that are connected.
     pub producers: u64,
+    /// How they publish: `shared`, or `exclusive` when one of them is alone.
+    pub access: String,
+    /// The newest access epoch: it counts who has had exclusive access.
+    pub access_epoch: u64,
+    /// Number of producers that wait for exclusive access.
+    pub producers_waiting: u64,
     /// Number of consumers that are connected.
     pub consumers: u64,
     /// Why it takes no writes, in words; absent when it does.

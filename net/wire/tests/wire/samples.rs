@@ -2,8 +2,8 @@
 
 use hulse_model::{Offset, PartitionId, Permission, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
-    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FrameEncoder, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup,
+    Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic,
+    Deliver, ErrorReply, FrameEncoder, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup,
     OpenProducer, PartitionPlace, Permissions, Permits, Produce, ProducerOpened, Receipt, Receipts,
     Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
     SubscriptionType, Tenancy, Welcome,
@@ -96,6 +96,8 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 partition: -1,
                 name: Some(parsed("till 7")),
                 epoch: Some(3),
+                access: Access::Fencing,
+                access_epoch: Some(12),
             }),
         ),
         (
@@ -212,6 +214,7 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (4, 6, Reply::Error(error)),
         (0, 2, Reply::Pong),
+        (0, 0, Reply::Probe),
         (0, 10, Reply::Done),
         (
             0,
@@ -243,6 +246,8 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
                     term: Term(2),
                     offset: Offset(6),
                 }),
+                access_epoch: 12,
+                waits: true,
             }),
         ),
         (

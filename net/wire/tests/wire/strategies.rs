@@ -12,7 +12,7 @@ use hulse_model::{
     Scope, SubscriptionName, TenantName, Term, TopicName,
 };
 use hulse_wire::{
-    ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
+    ACK_RANGES_MAX, Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
     CreateTopic, Deliver, ErrorReply, Hello, Last, LastMessage, LastStored, Located, Lookup,
     OpenProducer, POLICY_CHANGES_MAX, PartitionPlace, Permissions, Permits, Produce,
     ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver, Reply,
@@ -290,13 +290,24 @@ fn open_producer() -> impl Strategy<Value = OpenProducer> {
         partition(),
         option::of(producer()),
         option::of(any::<u64>()),
+        prop_oneof![
+            Just(Access::Shared),
+            Just(Access::Exclusive),
+            Just(Access::Wait),
+            Just(Access::Fencing)
+        ],
+        option::of(any::<u64>()),
     )
-        .prop_map(|(topic, partition, name, epoch)| OpenProducer {
-            topic,
-            partition,
-            name,
-            epoch,
-        })
+        .prop_map(
+            |(topic, partition, name, epoch, access, access_epoch)| OpenProducer {
+                topic,
+                partition,
+                name,
+                epoch,
+                access,
+                access_epoch,
+            },
+        )
 }
 
 /// Any legal request, with a stream on which it may be sent.
@@ -414,15 +425,20 @@ fn subscribed() -> impl Strategy<Value = Subscribed> {
 
 fn producer_opened() -> impl Strategy<Value = ProducerOpened> {
     let last = option::of((any::<u64>(), any::<u64>(), offset()));
-    (producer(), any::<u64>(), last).prop_map(|(name, epoch, last)| ProducerOpened {
-        name,
-        epoch,
-        last: last.map(|(sequence, term, offset)| LastStored {
-            sequence,
-            term: Term(term),
-            offset,
-        }),
-    })
+    let access = (any::<u64>(), any::<bool>());
+    (producer(), any::<u64>(), last, access).prop_map(
+        |(name, epoch, last, (access_epoch, waits))| ProducerOpened {
+            name,
+            epoch,
+            last: last.map(|(sequence, term, offset)| LastStored {
+                sequence,
+                term: Term(term),
+                offset,
+            }),
+            access_epoch,
+            waits,
+        },
+    )
 }
 
 /// Any legal reply, with a stream on which it may be sent.
@@ -438,6 +454,7 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         welcome().prop_map(Reply::Welcome),
         error().prop_map(Reply::Error),
         Just(Reply::Pong),
+        Just(Reply::Probe),
         Just(Reply::Done),
         located().prop_map(Reply::Located),
         producer_opened().prop_map(Reply::ProducerOpened),
