@@ -108,6 +108,8 @@ pub struct Shard<D: Disk> {
     unopened: Option<String>,
     /// When that was last written down.
     unopened_told_ms: u64,
+    /// The time since 1970, in milliseconds, as it was told last.
+    wall_ms: u64,
     stopping: bool,
 }
 
@@ -152,6 +154,7 @@ impl<D: Disk> Shard<D> {
             },
             unopened: None,
             unopened_told_ms: 0,
+            wall_ms: 0,
             stopping: false,
         }
     }

@@ -31,6 +31,7 @@ mod lookup;
 mod message;
 mod pool;
 mod producer;
+mod retrying;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
@@ -45,3 +46,4 @@ pub use hulse_model::{
 pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
+pub use retrying::{Attempt, Reconsumed, RetryPolicy, RetryingConsumer};

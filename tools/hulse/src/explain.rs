@@ -123,6 +123,7 @@ fn remedy(reason: &str) -> &'static str {
         "draining" => {
             "wait, or close the consumer that has the key, which gives what it has to the others"
         }
+        "delayed" => "nothing needs to be done: it is delivered when it is due",
         "no-owner" => "start a consumer that wants the key",
         "handing-over" => "wait: it takes a second at most",
         "unreadable" => {

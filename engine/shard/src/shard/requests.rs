@@ -122,6 +122,7 @@ impl<D: Disk> Shard<D> {
         command: Command<'_>,
         fx: &mut Vec<Effect<D>>,
     ) -> Handled {
+        self.wall_ms = clock.wall_ms;
         let batch = match &command {
             Command::Produce {
                 sequence, messages, ..
@@ -182,6 +183,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 },
@@ -191,6 +193,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 };
@@ -236,6 +239,10 @@ impl<D: Disk> Shard<D> {
             }
             (Command::Seek(place), Role::Consumer(seat)) => {
                 partition.seek(clock, seat, place, to, correlation)?;
+                self.touch(id);
+            }
+            (Command::GetLast, Role::Consumer(seat)) => {
+                partition.tell_last(clock, seat, to, correlation)?;
                 self.touch(id);
             }
             (Command::Close, _) => {

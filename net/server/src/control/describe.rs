@@ -258,6 +258,7 @@ fn subscription(
             reason: blocked.reason.to_owned(),
             consumer: blocked.consumer.clone(),
             entry: blocked.entry.map(|entry| entry.0),
+            due_ms: blocked.due_ms,
             text: blocked.text.clone(),
         }),
     }
