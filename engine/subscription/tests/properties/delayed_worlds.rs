@@ -346,7 +346,7 @@ impl Small for World {
             Step::Expire(entry) => {
                 let all = u32::MAX;
                 self.cursor.acknowledge_cumulative(at(entry), all, all);
-                self.dispatcher.passed(&self.cursor);
+                self.dispatcher.expired(&self.cursor);
                 self.account.acknowledged[..=entry].fill(true);
             }
             Step::Seek => {
