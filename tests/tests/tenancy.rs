@@ -54,6 +54,7 @@ fn tenants_and_namespaces_come_and_go() {
     run(b, "tenant delete public").refused(1, &["never deleted"]);
     run(b, "namespace delete public/default").refused(1, &["never deleted"]);
     run(b, "namespace create acme").refused(2, &["tenant/namespace"]);
+    run(b, "namespace describe acme").refused(2, &["tenant/namespace"]);
     run(b, "tenant create a/b").refused(2, &["not allowed"]);
     done(b, "permission grant acme/eu app --produce --consume");
 

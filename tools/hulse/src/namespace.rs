@@ -6,7 +6,7 @@ use hulse_client::json::NamespaceList;
 
 use crate::cli::CommonFlags;
 use crate::client::request;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::output::{table, text_of};
 use crate::policies::{self, PolicyFlags, cells};
 use crate::tenant::Deleted;
@@ -93,8 +93,7 @@ pub(crate) fn run(verb: &NamespaceVerb, common: &CommonFlags) -> Outcome {
                 show(&namespaces, json, list)
             }
             NamespaceVerb::Describe(NamespaceArgs { namespace }) => {
-                // A name without a slash would be taken for a tenant's.
-                let found = admin.policies(&as_namespace(namespace)).await?;
+                let found = admin.policies(as_namespace(namespace)?).await?;
                 show(&found, json, policies::describe)
             }
             NamespaceVerb::Set(NamespaceSetArgs {
@@ -102,8 +101,8 @@ pub(crate) fn run(verb: &NamespaceVerb, common: &CommonFlags) -> Outcome {
                 policies,
             }) => {
                 let changes = policies.changes();
-                let scope = as_namespace(namespace);
-                let changed = admin.set_policies(&scope, &changes).await?;
+                let scope = as_namespace(namespace)?;
+                let changed = admin.set_policies(scope, &changes).await?;
                 show(&changed, json, policies::describe)
             }
             NamespaceVerb::Delete(NamespaceArgs { namespace }) => {
@@ -117,12 +116,14 @@ pub(crate) fn run(verb: &NamespaceVerb, common: &CommonFlags) -> Outcome {
     })
 }
 
-/// What is refused unless it names a namespace: nothing else has one slash.
-fn as_namespace(text: &str) -> String {
+/// Refuses what would be taken for a tenant or a topic.
+fn as_namespace(text: &str) -> Result<&str, Failure> {
     if text.contains('/') && !text.contains("://") {
-        text.to_owned()
+        Ok(text)
     } else {
-        format!("{text}/")
+        Err(Failure::usage(format_args!(
+            "namespace `{text}`: a namespace is written `tenant/namespace`"
+        )))
     }
 }
 
