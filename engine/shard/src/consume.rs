@@ -26,6 +26,7 @@ pub(crate) struct Subscribing {
     pub(crate) start: StartFrom,
     pub(crate) consumer: String,
     pub(crate) priority: u8,
+    pub(crate) member: Option<u64>,
     pub(crate) permits: u32,
 }
 
@@ -55,6 +56,13 @@ impl Consumers {
                     "the consumer is not attached to its subscription any more",
                 )
             })
+    }
+
+    /// All subscriptions that have, or have had, a consumer, of those that are named.
+    pub(crate) fn all(&mut self, only: Option<u64>) -> impl Iterator<Item = (u64, &mut Served)> {
+        let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));
+        let all = self.by_subscription.range_mut(from..=to);
+        all.map(|(id, served)| (*id, served))
     }
 
     /// The subscription, if it has, or has had, a consumer.
@@ -125,6 +133,7 @@ impl<D: Disk> Partition<D> {
         let claim = Claim {
             priority: wanted.priority,
             name: &wanted.consumer,
+            member: wanted.member,
             slots: &[],
         };
         let consumer = served
@@ -230,6 +239,11 @@ impl<D: Disk> Partition<D> {
         outlets: &mut Outlets,
         fx: &mut Vec<Effect<D>>,
     ) {
+        self.deliver(only, outlets, fx);
+        self.note_seats(only);
+    }
+
+    fn deliver(&mut self, only: Option<u64>, outlets: &mut Outlets, fx: &mut Vec<Effect<D>>) {
         let end = self.high_watermark();
         let log = &mut self.store.entries;
         let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));

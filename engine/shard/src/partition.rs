@@ -10,6 +10,7 @@ use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
 use crate::held::Held;
 use crate::receipts::Receipts;
+use crate::seats::SeatChanges;
 use crate::sibling::SiblingQueue;
 use crate::stats::PartitionCounters;
 use crate::upkeep::Upkeep;
@@ -68,6 +69,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) unsynced_counted: usize,
     /// Streams that have come to their end and been told so; the shard is to close them.
     pub(crate) ended: Vec<StreamKey>,
+    /// Subscriptions whose consumers are to be reported.
+    pub(crate) seat_changes: SeatChanges,
 }
 
 /// A segment could not be prepared or opened.

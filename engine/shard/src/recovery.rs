@@ -19,6 +19,7 @@ use crate::counts::Counts;
 use crate::held::Held;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
 use crate::receipts::Receipts;
+use crate::seats::SeatChanges;
 use crate::sibling::SiblingQueue;
 use crate::snapshots::Snapshots;
 use crate::stats::PartitionCounters;
@@ -195,6 +196,7 @@ impl<D: Disk> Partition<D> {
             counts: Counts::default(),
             unsynced_counted: 0,
             ended: Vec::new(),
+            seat_changes: SeatChanges::default(),
         };
         for kind in LogKind::ALL {
             let log = partition.store.log_mut(kind);

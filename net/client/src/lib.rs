@@ -27,8 +27,10 @@ mod completion;
 mod connection;
 mod consumer;
 mod error;
+mod growth;
 mod lookup;
 mod message;
+mod partitions;
 mod pool;
 mod producer;
 

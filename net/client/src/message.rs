@@ -19,6 +19,8 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// The value, at most 5 MiB.
     pub value: &'a [u8],
+    /// The number of the partition that it goes to; none where the key, or the turn, decides.
+    pub partition: Option<u32>,
 }
 
 impl<'a> Message<'a> {
@@ -27,6 +29,7 @@ impl<'a> Message<'a> {
         Self {
             key: None,
             value: value.as_ref(),
+            partition: None,
         }
     }
 
@@ -39,6 +42,16 @@ impl<'a> Message<'a> {
         Self {
             key: Some(key.as_ref()),
             value: value.as_ref(),
+            partition: None,
+        }
+    }
+
+    /// The same message, to the partition of this number, whatever its key.
+    #[must_use]
+    pub const fn to_partition(self, partition: u32) -> Self {
+        Self {
+            partition: Some(partition),
+            ..self
         }
     }
 

@@ -450,10 +450,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for SeekTo {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_ADMIN_VERB: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ADMIN_VERB: u8 = 6;
+pub const ENUM_MAX_ADMIN_VERB: u8 = 7;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 7] = [
+pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 8] = [
   AdminVerb::CreateTopic,
   AdminVerb::ListTopics,
   AdminVerb::DescribeTopic,
@@ -461,6 +461,7 @@ pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 7] = [
   AdminVerb::Status,
   AdminVerb::ListSubscriptions,
   AdminVerb::DeleteSubscription,
+  AdminVerb::GrowTopic,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -475,9 +476,10 @@ impl AdminVerb {
   pub const Status: Self = Self(4);
   pub const ListSubscriptions: Self = Self(5);
   pub const DeleteSubscription: Self = Self(6);
+  pub const GrowTopic: Self = Self(7);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 6;
+  pub const ENUM_MAX: u8 = 7;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::CreateTopic,
     Self::ListTopics,
@@ -486,6 +488,7 @@ impl AdminVerb {
     Self::Status,
     Self::ListSubscriptions,
     Self::DeleteSubscription,
+    Self::GrowTopic,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -497,6 +500,7 @@ impl AdminVerb {
       Self::Status => Some("Status"),
       Self::ListSubscriptions => Some("ListSubscriptions"),
       Self::DeleteSubscription => Some("DeleteSubscription"),
+      Self::GrowTopic => Some("GrowTopic"),
       _ => None,
     }
   }
@@ -2493,6 +2497,7 @@ impl<'a> Subscribe<'a> {
   pub const VT_CONSUMER: ::flatbuffers::VOffsetT = 14;
   pub const VT_PERMITS: ::flatbuffers::VOffsetT = 16;
   pub const VT_PRIORITY: ::flatbuffers::VOffsetT = 18;
+  pub const VT_MEMBER: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2504,6 +2509,7 @@ impl<'a> Subscribe<'a> {
     args: &'args SubscribeArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Subscribe<'bldr>> {
     let mut builder = SubscribeBuilder::new(_fbb);
+    builder.add_member(args.member);
     builder.add_permits(args.permits);
     if let Some(x) = args.consumer { builder.add_consumer(x); }
     if let Some(x) = args.subscription { builder.add_subscription(x); }
@@ -2572,6 +2578,13 @@ impl<'a> Subscribe<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u8>(Subscribe::VT_PRIORITY, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn member(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Subscribe::VT_MEMBER, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Subscribe<'_> {
@@ -2588,6 +2601,7 @@ impl ::flatbuffers::Verifiable for Subscribe<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("consumer", Self::VT_CONSUMER, false)?
      .visit_field::<u32>("permits", Self::VT_PERMITS, false)?
      .visit_field::<u8>("priority", Self::VT_PRIORITY, false)?
+     .visit_field::<u64>("member", Self::VT_MEMBER, false)?
      .finish();
     Ok(())
   }
@@ -2601,6 +2615,7 @@ pub struct SubscribeArgs<'a> {
     pub consumer: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub permits: u32,
     pub priority: u8,
+    pub member: u64,
 }
 impl<'a> Default for SubscribeArgs<'a> {
   #[inline]
@@ -2614,6 +2629,7 @@ impl<'a> Default for SubscribeArgs<'a> {
       consumer: None,
       permits: 0,
       priority: 0,
+      member: 0,
     }
   }
 }
@@ -2656,6 +2672,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SubscribeBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u8>(Subscribe::VT_PRIORITY, priority, 0);
   }
   #[inline]
+  pub fn add_member(&mut self, member: u64) {
+    self.fbb_.push_slot::<u64>(Subscribe::VT_MEMBER, member, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SubscribeBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SubscribeBuilder {
@@ -2681,6 +2701,7 @@ impl ::core::fmt::Debug for Subscribe<'_> {
       ds.field("consumer", &self.consumer());
       ds.field("permits", &self.permits());
       ds.field("priority", &self.priority());
+      ds.field("member", &self.member());
       ds.finish()
   }
 }

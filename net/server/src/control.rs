@@ -3,7 +3,9 @@
 
 mod answers;
 mod describe;
+mod growth;
 mod partitions;
+mod spreading;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use hulse_model::{GroupId, PartitionId, Status};
 use crate::messages::{Ask, Order, Told};
 
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
+pub(crate) use spreading::spread;
 
 /// Questions that are answered at the same time.
 const TOGETHER_MAX: usize = 64;

@@ -209,23 +209,14 @@ impl Sending<'_> {
 fn message(line: &[u8], key_separator: Option<char>) -> Message<'_> {
     let mut buffer = [0; 4];
     let Some(separator) = key_separator.map(|c| c.encode_utf8(&mut buffer).as_bytes()) else {
-        return Message {
-            key: None,
-            value: line,
-        };
+        return Message::new(line);
     };
     match line
         .windows(separator.len())
         .position(|window| window == separator)
     {
-        Some(at) => Message {
-            key: Some(&line[..at]),
-            value: &line[at + separator.len()..],
-        },
-        None => Message {
-            key: None,
-            value: line,
-        },
+        Some(at) => Message::keyed(&line[..at], &line[at + separator.len()..]),
+        None => Message::new(line),
     }
 }
 
@@ -246,7 +237,7 @@ mod tests {
         for (line, separator, key, value) in cases {
             let expected = Message {
                 key: key.map(str::as_bytes),
-                value: value.as_bytes(),
+                ..Message::new(value)
             };
             assert_eq!(message(line.as_bytes(), separator), expected);
         }

@@ -70,6 +70,7 @@ impl<D: Disk> Shard<D> {
                 start,
                 consumer,
                 priority,
+                member,
                 permits,
             } if opens => {
                 let wanted = Subscribing {
@@ -78,6 +79,7 @@ impl<D: Disk> Shard<D> {
                     start,
                     consumer,
                     priority,
+                    member,
                     permits,
                 };
                 let seat = partition.subscribe(clock, &wanted, to, correlation)?;
@@ -88,6 +90,10 @@ impl<D: Disk> Shard<D> {
                 to: place,
             } => {
                 partition.seek_named(clock, &subscription, place, to, correlation)?;
+                None
+            }
+            Command::CreateSubscription { subscription, kind } => {
+                partition.create_subscription(clock, &subscription, kind, to, correlation)?;
                 None
             }
             Command::DeleteSubscription { subscription } => {
@@ -214,8 +220,7 @@ impl<D: Disk> Shard<D> {
                 Role::Consumer(seat),
             ) => {
                 let receipt = receipt.filter(|_| wanted);
-                let subscription = seat.subscription;
-                partition.acknowledge_cumulative(clock, subscription, up_to, to, receipt)?;
+                partition.acknowledge_cumulative(clock, seat, up_to, to, receipt)?;
                 self.touch(id);
             }
             (
@@ -226,8 +231,7 @@ impl<D: Disk> Shard<D> {
                 Role::Consumer(seat),
             ) => {
                 let receipt = receipt.filter(|_| wanted);
-                let subscription = seat.subscription;
-                partition.acknowledge_individual(clock, subscription, messages, to, receipt)?;
+                partition.acknowledge_individual(clock, seat, messages, to, receipt)?;
                 self.touch(id);
             }
             (Command::Seek(place), Role::Consumer(seat)) => {

@@ -129,6 +129,7 @@ impl Sent {
                     },
                     consumer: "world".to_owned(),
                     priority: 0,
+                    member: None,
                     permits: *permits,
                 },
             ),

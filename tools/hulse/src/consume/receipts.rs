@@ -140,7 +140,7 @@ impl<'a> Receipts<'a> {
         tokio::select! {
             received = receipt => {
                 self.waiting.pop_front();
-                received
+                ours(received)
             }
             () = due => {
                 self.acknowledge();
@@ -159,8 +159,17 @@ impl<'a> Receipts<'a> {
         while let Some(receipt) = self.waiting.front_mut() {
             let received = receipt.await;
             self.waiting.pop_front();
-            outcome = outcome.and(received);
+            outcome = outcome.and(ours(received));
         }
         outcome
+    }
+}
+
+/// The acknowledgement of what has gone to another consumer meanwhile is no failure: that one
+/// writes it again.
+fn ours(received: Result<(), ClientError>) -> Result<(), ClientError> {
+    match received {
+        Err(ClientError::NotActive { .. }) => Ok(()),
+        received => received,
     }
 }
