@@ -268,6 +268,7 @@ impl Core {
                 term: Term(1),
                 ack: AckLevel::Disk,
                 may_create: true,
+                policies: hulse_shard::PartitionPolicies::default(),
             };
             self.act(|shard, clock, fx| shard.open_partition(spec, clock, fx))
                 .expect("a partition can be opened");

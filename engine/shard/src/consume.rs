@@ -120,6 +120,8 @@ impl<D: Disk> Partition<D> {
                 let planned = self.state.plan_create(name, kind, Position::at(from));
                 let record = planned.map_err(|e| Refusal::new(Status::OverLimit, e.to_string()))?;
                 self.store_record(clock, Some(record), Offset::ZERO, Vec::new());
+                // It may begin behind all others.
+                self.quota.forget();
                 let id = self.state.subscription_id(name);
                 (id.expect("it has just been made"), true)
             }
@@ -399,6 +401,7 @@ impl<D: Disk> Partition<D> {
                 Position::at(found.clamp(first, end))
             }
         };
+        self.quota.forget();
         let record = self.state.plan_seek(subscription, position);
         let answer = Answer {
             to,
@@ -477,6 +480,8 @@ impl<D: Disk> Partition<D> {
                 kind: kind_name(subscription.kind()),
                 mark: cursor.mark(),
                 backlog_entries: cursor.backlog(end),
+                backlog_bytes: self.backlog_bytes(cursor.mark().offset),
+                holds_back: self.holds_back(cursor.mark().offset, subscription),
                 acknowledged_ranges: cursor.ranges(),
                 consumers: served.map(consumers_of).unwrap_or_default(),
                 blocked: blocked.map(|blocked| BlockedStats {

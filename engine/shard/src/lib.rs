@@ -17,10 +17,14 @@ mod counts;
 mod create;
 mod durable;
 mod effect;
+mod expiry;
 mod held;
 mod outlets;
 mod partition;
+mod policies;
 mod produce;
+mod quota;
+mod rate;
 mod receipts;
 mod recovery;
 mod seats;
@@ -29,12 +33,17 @@ mod shard;
 mod sibling;
 mod snapshots;
 mod stats;
+mod throttle;
 mod upkeep;
 
 pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, StreamKey};
 pub use effect::{Effect, Receipt, Refusal, Reply};
 pub use partition::{AckLevel, PartitionSpec};
+pub use policies::PartitionPolicies;
+pub use rate::RateLimit;
 pub use recovery::{OpenError, Recovered};
 pub use seats::SeatReport;
 pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};
-pub use stats::{BlockedStats, ConsumerStats, PartitionStats, ShardStats, SubscriptionStats};
+pub use stats::{
+    BlockedStats, ConsumerStats, HeldBack, PartitionStats, ShardStats, SubscriptionStats,
+};

@@ -112,7 +112,11 @@ impl<D: Disk> Partition<D> {
             messages,
             batch.skipped,
         ) {
-            Check::Fresh => {}
+            Check::Fresh => {
+                if let Some(refusal) = self.refused_backlog(clock) {
+                    return Err(refusal);
+                }
+            }
             Check::Duplicate { original } => {
                 let id = original.map(|original| (original.term, original.offset));
                 let receipt = Receipt {
@@ -155,7 +159,11 @@ impl<D: Disk> Partition<D> {
             Err(error @ AppendError::Unopened { .. }) => {
                 return Err(self.unopened(&error, clock.monotonic_ms));
             }
-            Err(AppendError::Poisoned { .. }) => {
+            Err(AppendError::Poisoned { reason }) => {
+                // The log was not poisoned before: to write a large batch, or what was staged
+                // before it, has failed just now.
+                let partition = self.spec.id;
+                tracing::error!(%partition, %reason, "a write failed; the partition is fenced");
                 return Err(self.fenced().unwrap_or_else(|| {
                     Refusal::new(Status::StorageFailed, "the log takes no more writes")
                 }));
@@ -164,6 +172,7 @@ impl<D: Disk> Partition<D> {
         };
         self.state.apply_entry(&appended.header);
         self.upkeep.entry_appended(appended.header.entry_bytes());
+        self.quota.appended(appended.header.entry_bytes());
         self.counters.produced(messages, batch.payload.len());
         let id = Some((self.spec.term, appended.header.offset));
         let receipt = Receipt {

@@ -19,8 +19,10 @@ use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::seats::SeatReport;
 use crate::stats::{PartitionStats, ShardStats};
+use crate::throttle::Throttle;
 
 mod commits;
+mod limits;
 mod requests;
 mod rounds;
 
@@ -98,6 +100,8 @@ pub struct Shard<D: Disk> {
     commits: Commits<D>,
     /// Connections held back because the whole core has too much unsynced.
     held: Held,
+    /// Connections held back because a rate is used up.
+    throttle: Throttle,
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
     marking: Marking,
@@ -136,6 +140,7 @@ impl<D: Disk> Shard<D> {
         let core = u32::try_from(config.core).unwrap_or(u32::MAX);
         let secret = config.journal_secret;
         let journal = Journal::new(disk.clone(), core, secret, config.journal);
+        let throttle = Throttle::new(config.core);
         Self {
             config,
             disk,
@@ -145,6 +150,7 @@ impl<D: Disk> Shard<D> {
             outlets: Outlets::new(limits),
             dirty: Vec::new(),
             held: Held::default(),
+            throttle,
             unsynced_bytes: 0,
             marking: Marking {
                 under_way: false,
@@ -266,6 +272,8 @@ impl<D: Disk> Shard<D> {
             }
         }
         stats.output_bytes = self.outlets.total() as u64;
+        let throttled: usize = self.throttle.waiting().map(|(_, held)| held).sum();
+        stats.throttled_connections = throttled as u64;
         for partition in self.partitions.values() {
             partition.add_to(&mut stats);
         }

@@ -595,6 +595,16 @@ impl Dispatcher {
         }
     }
 
+    /// The cursor's mark has risen past entries that nobody acknowledged one by one: they expired.
+    pub fn passed(&mut self, cursor: &Cursor) {
+        match self {
+            // They look at the cursor alone.
+            Self::Exclusive(_) | Self::Failover(_) => {}
+            Self::Shared(shared) => shared.passed(cursor),
+            Self::KeyShared(shared) => shared.passed(cursor),
+        }
+    }
+
     /// A consumer wants entries delivered again that it was given: these, or with an empty list all
     /// that are not acknowledged. What it was not given, or is acknowledged, is passed over.
     ///

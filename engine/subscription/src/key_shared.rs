@@ -221,6 +221,18 @@ impl KeyShared {
         }
     }
 
+    pub(crate) fn passed(&mut self, cursor: &Cursor) {
+        let mark = cursor.mark().offset;
+        let aside: Vec<Offset> = self
+            .aside
+            .range(..mark)
+            .map(|(offset, _)| *offset)
+            .collect();
+        for offset in self.out.before(mark).into_iter().chain(aside) {
+            self.acknowledged(cursor, offset);
+        }
+    }
+
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
         for offset in self.out.wanted_of(consumer, entries) {
             if let Some(slot) = self.put_back(cursor, offset) {

@@ -151,6 +151,14 @@ impl Shared {
         }
     }
 
+    pub(crate) fn passed(&mut self, cursor: &Cursor) {
+        let mark = cursor.mark().offset;
+        for offset in self.out.before(mark) {
+            self.acknowledged(cursor, offset);
+        }
+        self.returned = self.returned.split_off(&mark);
+    }
+
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
         for offset in self.out.wanted_of(consumer, entries) {
             self.put_back(cursor, offset);

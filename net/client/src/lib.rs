@@ -40,7 +40,10 @@ pub use consumer::{
     AckHandle, Consumer, ConsumerBuilder, DeadLetterPolicy, PartitionMarks, Received, SeekTo,
 };
 pub use error::ClientError;
-pub use hulse_model::{MessageId, Offset, Position, Status, Term};
+pub use hulse_model::policies::UNLIMITED;
+pub use hulse_model::{
+    MessageId, Offset, Permission, Policy, PolicyChange, Position, Status, Term,
+};
 pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};

@@ -450,10 +450,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for SeekTo {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_ADMIN_VERB: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ADMIN_VERB: u8 = 7;
+pub const ENUM_MAX_ADMIN_VERB: u8 = 30;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 8] = [
+pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 19] = [
   AdminVerb::CreateTopic,
   AdminVerb::ListTopics,
   AdminVerb::DescribeTopic,
@@ -462,6 +462,17 @@ pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 8] = [
   AdminVerb::ListSubscriptions,
   AdminVerb::DeleteSubscription,
   AdminVerb::GrowTopic,
+  AdminVerb::CreateTenant,
+  AdminVerb::ListTenants,
+  AdminVerb::DeleteTenant,
+  AdminVerb::CreateNamespace,
+  AdminVerb::ListNamespaces,
+  AdminVerb::DeleteNamespace,
+  AdminVerb::SetPolicies,
+  AdminVerb::DescribePolicies,
+  AdminVerb::GrantPermissions,
+  AdminVerb::RevokePermissions,
+  AdminVerb::ListPermissions,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -477,9 +488,20 @@ impl AdminVerb {
   pub const ListSubscriptions: Self = Self(5);
   pub const DeleteSubscription: Self = Self(6);
   pub const GrowTopic: Self = Self(7);
+  pub const CreateTenant: Self = Self(20);
+  pub const ListTenants: Self = Self(21);
+  pub const DeleteTenant: Self = Self(22);
+  pub const CreateNamespace: Self = Self(23);
+  pub const ListNamespaces: Self = Self(24);
+  pub const DeleteNamespace: Self = Self(25);
+  pub const SetPolicies: Self = Self(26);
+  pub const DescribePolicies: Self = Self(27);
+  pub const GrantPermissions: Self = Self(28);
+  pub const RevokePermissions: Self = Self(29);
+  pub const ListPermissions: Self = Self(30);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 7;
+  pub const ENUM_MAX: u8 = 30;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::CreateTopic,
     Self::ListTopics,
@@ -489,6 +511,17 @@ impl AdminVerb {
     Self::ListSubscriptions,
     Self::DeleteSubscription,
     Self::GrowTopic,
+    Self::CreateTenant,
+    Self::ListTenants,
+    Self::DeleteTenant,
+    Self::CreateNamespace,
+    Self::ListNamespaces,
+    Self::DeleteNamespace,
+    Self::SetPolicies,
+    Self::DescribePolicies,
+    Self::GrantPermissions,
+    Self::RevokePermissions,
+    Self::ListPermissions,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -501,6 +534,17 @@ impl AdminVerb {
       Self::ListSubscriptions => Some("ListSubscriptions"),
       Self::DeleteSubscription => Some("DeleteSubscription"),
       Self::GrowTopic => Some("GrowTopic"),
+      Self::CreateTenant => Some("CreateTenant"),
+      Self::ListTenants => Some("ListTenants"),
+      Self::DeleteTenant => Some("DeleteTenant"),
+      Self::CreateNamespace => Some("CreateNamespace"),
+      Self::ListNamespaces => Some("ListNamespaces"),
+      Self::DeleteNamespace => Some("DeleteNamespace"),
+      Self::SetPolicies => Some("SetPolicies"),
+      Self::DescribePolicies => Some("DescribePolicies"),
+      Self::GrantPermissions => Some("GrantPermissions"),
+      Self::RevokePermissions => Some("RevokePermissions"),
+      Self::ListPermissions => Some("ListPermissions"),
       _ => None,
     }
   }
@@ -963,6 +1007,165 @@ impl<'a> AckRange {
         &x_le as *const _ as *const u8,
         self.0[12..].as_mut_ptr(),
         ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+}
+
+// struct PolicyChange, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct PolicyChange(pub [u8; 16]);
+impl Default for PolicyChange { 
+  fn default() -> Self { 
+    Self([0; 16])
+  }
+}
+impl ::core::fmt::Debug for PolicyChange {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("PolicyChange")
+      .field("value", &self.value())
+      .field("policy", &self.policy())
+      .field("set", &self.set())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for PolicyChange {}
+impl<'a> ::flatbuffers::Follow<'a> for PolicyChange {
+  type Inner = &'a PolicyChange;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a PolicyChange>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a PolicyChange {
+  type Inner = &'a PolicyChange;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<PolicyChange>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for PolicyChange {
+    type Output = PolicyChange;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const PolicyChange as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for PolicyChange {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> PolicyChange {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    value: i64,
+    policy: u8,
+    set: bool,
+  ) -> Self {
+    let mut s = Self([0; 16]);
+    s.set_value(value);
+    s.set_policy(policy);
+    s.set_set(set);
+    s
+  }
+
+  pub fn value(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_value(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn policy(&self) -> u8 {
+    let mut mem = ::core::mem::MaybeUninit::<<u8 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u8 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_policy(&mut self, x: u8) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<u8 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn set(&self) -> bool {
+    let mut mem = ::core::mem::MaybeUninit::<<bool as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[9..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_set(&mut self, x: bool) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[9..].as_mut_ptr(),
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }
@@ -3605,6 +3808,10 @@ impl<'a> Admin<'a> {
   pub const VT_ACK: ::flatbuffers::VOffsetT = 14;
   pub const VT_MIN_ISR: ::flatbuffers::VOffsetT = 16;
   pub const VT_SUBSCRIPTION: ::flatbuffers::VOffsetT = 18;
+  pub const VT_SCOPE: ::flatbuffers::VOffsetT = 20;
+  pub const VT_POLICIES: ::flatbuffers::VOffsetT = 22;
+  pub const VT_ROLE: ::flatbuffers::VOffsetT = 24;
+  pub const VT_PERMISSIONS: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3616,12 +3823,16 @@ impl<'a> Admin<'a> {
     args: &'args AdminArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Admin<'bldr>> {
     let mut builder = AdminBuilder::new(_fbb);
+    if let Some(x) = args.role { builder.add_role(x); }
+    if let Some(x) = args.policies { builder.add_policies(x); }
+    if let Some(x) = args.scope { builder.add_scope(x); }
     if let Some(x) = args.subscription { builder.add_subscription(x); }
     builder.add_min_isr(args.min_isr);
     if let Some(x) = args.regions { builder.add_regions(x); }
     builder.add_replicas(args.replicas);
     builder.add_partitions(args.partitions);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_permissions(args.permissions);
     builder.add_ack(args.ack);
     builder.add_verb(args.verb);
     builder.finish()
@@ -3684,6 +3895,34 @@ impl<'a> Admin<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_SUBSCRIPTION, None)}
   }
+  #[inline]
+  pub fn scope(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_SCOPE, None)}
+  }
+  #[inline]
+  pub fn policies(&self) -> Option<::flatbuffers::Vector<'a, PolicyChange>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, PolicyChange>>>(Admin::VT_POLICIES, None)}
+  }
+  #[inline]
+  pub fn role(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_ROLE, None)}
+  }
+  #[inline]
+  pub fn permissions(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Admin::VT_PERMISSIONS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Admin<'_> {
@@ -3700,6 +3939,10 @@ impl ::flatbuffers::Verifiable for Admin<'_> {
      .visit_field::<AckLevel>("ack", Self::VT_ACK, false)?
      .visit_field::<u32>("min_isr", Self::VT_MIN_ISR, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("subscription", Self::VT_SUBSCRIPTION, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("scope", Self::VT_SCOPE, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, PolicyChange>>>("policies", Self::VT_POLICIES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("role", Self::VT_ROLE, false)?
+     .visit_field::<u8>("permissions", Self::VT_PERMISSIONS, false)?
      .finish();
     Ok(())
   }
@@ -3713,6 +3956,10 @@ pub struct AdminArgs<'a> {
     pub ack: AckLevel,
     pub min_isr: u32,
     pub subscription: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub scope: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub policies: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, PolicyChange>>>,
+    pub role: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub permissions: u8,
 }
 impl<'a> Default for AdminArgs<'a> {
   #[inline]
@@ -3726,6 +3973,10 @@ impl<'a> Default for AdminArgs<'a> {
       ack: AckLevel::Default,
       min_isr: 0,
       subscription: None,
+      scope: None,
+      policies: None,
+      role: None,
+      permissions: 0,
     }
   }
 }
@@ -3768,6 +4019,22 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AdminBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_SUBSCRIPTION, subscription);
   }
   #[inline]
+  pub fn add_scope(&mut self, scope: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_SCOPE, scope);
+  }
+  #[inline]
+  pub fn add_policies(&mut self, policies: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , PolicyChange>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_POLICIES, policies);
+  }
+  #[inline]
+  pub fn add_role(&mut self, role: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_ROLE, role);
+  }
+  #[inline]
+  pub fn add_permissions(&mut self, permissions: u8) {
+    self.fbb_.push_slot::<u8>(Admin::VT_PERMISSIONS, permissions, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AdminBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     AdminBuilder {
@@ -3793,6 +4060,10 @@ impl ::core::fmt::Debug for Admin<'_> {
       ds.field("ack", &self.ack());
       ds.field("min_isr", &self.min_isr());
       ds.field("subscription", &self.subscription());
+      ds.field("scope", &self.scope());
+      ds.field("policies", &self.policies());
+      ds.field("role", &self.role());
+      ds.field("permissions", &self.permissions());
       ds.finish()
   }
 }

@@ -4,8 +4,11 @@
 mod answers;
 mod describe;
 mod growth;
+mod held_back;
 mod partitions;
+mod policies;
 mod spreading;
+mod tenancy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ use hulse_model::{GroupId, PartitionId, Status};
 use crate::messages::{Ask, Order, Told};
 
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
+pub(crate) use policies::Rates;
 pub(crate) use spreading::spread;
 
 /// Questions that are answered at the same time.
@@ -58,6 +62,9 @@ pub(crate) struct Control {
     pub(crate) catalog: Catalog<EmbeddedStore>,
     pub(crate) cores: Vec<CoreHandle>,
     pub(crate) info: BrokerInfo,
+    pub(crate) rates: Rates,
+    /// Held by whoever has changed policies hold for the open partitions.
+    applying: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
 }
 
@@ -69,12 +76,15 @@ impl Control {
         catalog: Catalog<EmbeddedStore>,
         cores: Vec<CoreHandle>,
         info: BrokerInfo,
+        rates: Rates,
         known: Known,
     ) -> Self {
         Self {
             catalog,
             cores,
             info,
+            rates,
+            applying: tokio::sync::Mutex::default(),
             known: Mutex::new(known),
         }
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
+use hulse_model::limits::LOG_STAGED_BYTES_TARGET;
 use hulse_model::{PartitionId, TopicName};
 use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data};
 use hulse_shard::{Command, Effect, Reply, Shard, StreamKey};
@@ -41,9 +42,6 @@ const OWN: StreamKey = StreamKey {
     connection: 0,
     stream: 0,
 };
-
-/// Bytes of requests after which a round ends without waiting for other connections.
-const ROUND_BYTES: usize = 64 * 1024;
 
 /// One core's half of the broker. Shared by the tasks of the core in an `Rc`; no borrow of its
 /// cells outlives a statement that could wait.
@@ -144,7 +142,7 @@ impl Core {
     pub(crate) fn handled(self: &Rc<Self>, bytes: usize) {
         let unended = self.unended_bytes.get() + bytes;
         self.unended_bytes.set(unended);
-        if unended >= ROUND_BYTES {
+        if unended >= LOG_STAGED_BYTES_TARGET {
             self.end_round();
         } else {
             self.round_wanted.notify();

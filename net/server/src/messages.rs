@@ -1,9 +1,11 @@
 //! What the cores and the control thread say to each other, over bounded channels.
 
 use hulse_model::{PartitionId, Status, SubscriptionName, TopicName};
-use hulse_shard::{PartitionSpec, PartitionStats, SeatReport, ShardStats};
+use hulse_shard::{
+    HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, SeatReport, ShardStats,
+};
 use hulse_subscription::SubscriptionKind;
-use hulse_wire::AckLevel;
+use hulse_wire::{AckLevel, Tenancy};
 
 /// A client's question that a core cannot answer by itself.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(crate) enum Question {
         topic: TopicName,
         subscription: SubscriptionName,
     },
+    /// Something about tenants and namespaces.
+    Tenancy(Tenancy),
 }
 
 /// A topic as a client wants it; 0 and nothing stand for the broker's defaults.
@@ -131,6 +135,13 @@ pub(crate) enum Order {
         subscription: SubscriptionName,
         done: flume::Sender<Result<(), (Status, String)>>,
     },
+    /// Changes the policies of partitions; those that the core does not have are passed over.
+    SetPolicies {
+        policies: Vec<(PartitionId, PartitionPolicies)>,
+        done: flume::Sender<()>,
+    },
+    /// Says what quotas hold back.
+    HeldBack { done: flume::Sender<Vec<HeldBack>> },
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },
     /// Gives a client its answer.

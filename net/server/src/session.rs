@@ -406,5 +406,6 @@ fn question(admin: Admin<'_>) -> Question {
             topic,
             subscription,
         },
+        Admin::Tenancy(tenancy) => Question::Tenancy(tenancy),
     }
 }

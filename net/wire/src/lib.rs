@@ -33,6 +33,7 @@ mod request;
 mod seek;
 mod subscribe;
 mod table;
+mod tenancy;
 mod violation;
 
 pub use ack::{ACK_RANGES_MAX, Ack, AckKind, AckRange, AckRanges};
@@ -58,4 +59,5 @@ pub use request::Request;
 pub use seek::{Seek, SeekTo, SubscriptionRef};
 pub use subscribe::{Active, Permits, StartFrom, Subscribe, Subscribed, SubscriptionType};
 pub use table::TableFault;
+pub use tenancy::{POLICY_CHANGES_MAX, Permissions, Tenancy};
 pub use violation::{TEXT_BYTES_MAX, Violation};

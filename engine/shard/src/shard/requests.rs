@@ -172,7 +172,9 @@ impl<D: Disk> Shard<D> {
         fx: &mut Vec<Effect<D>>,
     ) -> Result<Handled, Refusal> {
         let id = stream.partition;
-        if matches!(command, Command::Produce { .. }) && self.holds_back(to.connection)? {
+        if matches!(command, Command::Produce { .. })
+            && (self.holds_back(to.connection)? || self.throttles(id, to.connection, clock))
+        {
             return Ok(Handled::Held);
         }
         let receipt = Some(correlation);
@@ -199,7 +201,9 @@ impl<D: Disk> Shard<D> {
                     payload_crc,
                 };
                 check_behind(refused, &batch)?;
+                let stored = partition.counters.produced_entries;
                 let handled = partition.produce(clock, opened, batch, to, correlation, fx);
+                self.count_rates(id, (payload.len(), messages), stored, clock, fx);
                 self.touch(id);
                 self.count_unsynced(id);
                 return handled;
@@ -307,6 +311,7 @@ impl<D: Disk> Shard<D> {
             self.close_stream(stream);
         }
         self.held.forget(connection);
+        self.throttle.forget(connection);
         if self.outlets.forget(connection) {
             // The others may be delivered to again, at the end of the round or with the next tick.
             for id in self.consumed_partitions() {

@@ -193,6 +193,7 @@ impl<D: Disk> Shard<D> {
         for id in rounds {
             self.touch(id);
         }
+        self.open_rates(clock, fx);
         self.checkpoint(clock, fx);
         self.mark_idle(clock, fx);
         self.end_round(clock, fx);
@@ -226,6 +227,7 @@ impl<D: Disk> Shard<D> {
             self.touch(id);
         }
         self.resume_held(fx);
+        self.resume_throttled(fx);
         self.end_round(clock, fx);
     }
 

@@ -18,6 +18,7 @@ mod idle;
 mod journal;
 mod memory;
 mod names;
+mod policies;
 mod power;
 mod producers;
 mod random;

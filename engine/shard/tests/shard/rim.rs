@@ -113,6 +113,7 @@ pub(crate) fn spec(id: PartitionId, term: u64, ack: AckLevel) -> PartitionSpec {
         term: Term(term),
         ack,
         may_create: true,
+        policies: hulse_shard::PartitionPolicies::default(),
     }
 }
 

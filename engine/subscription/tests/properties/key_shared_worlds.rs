@@ -36,6 +36,8 @@ enum Step {
     Redeliver(usize, usize),
     RedeliverAll(usize),
     Seek(usize),
+    /// Everything up to this entry has expired.
+    Expire(usize),
 }
 
 /// A fault, to see that the account finds it.
@@ -335,6 +337,7 @@ impl Small for World {
             steps.extend((0..self.end).map(|entry| Step::Redeliver(consumer, entry)));
         }
         steps.extend((0..self.end).map(Step::Acknowledge));
+        steps.extend((0..self.end).map(Step::Expire));
         steps.push(Step::Seek(0));
         steps
     }
@@ -382,6 +385,12 @@ impl Small for World {
             Step::RedeliverAll(consumer) => {
                 self.dispatcher.redeliver(id(consumer), &self.cursor, &[]);
                 self.give_back_all(consumer);
+            }
+            Step::Expire(entry) => {
+                self.cursor
+                    .acknowledge_cumulative(at(entry), u32::MAX, u32::MAX);
+                self.dispatcher.passed(&self.cursor);
+                self.account.acknowledged[..=entry].fill(true);
             }
             Step::Seek(entry) => {
                 self.cursor.set(Position::at(at(entry)));

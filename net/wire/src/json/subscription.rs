@@ -5,12 +5,17 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::tenancy::HeldBack;
+
 /// The subscriptions of one topic.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SubscriptionList {
     /// Full name of the topic.
     pub topic: String,
+    /// The quotas that hold the topic's producers back just now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<HeldBack>,
     /// One description for each subscription and partition, by name, then partition.
     pub subscriptions: Vec<SubscriptionDescription>,
 }
@@ -30,6 +35,11 @@ pub struct SubscriptionDescription {
     /// Entries of the partition from the mark to the high watermark that are not wholly
     /// acknowledged.
     pub backlog_entries: u64,
+    /// About how many bytes of the partition lie behind the mark: what counts towards a backlog quota.
+    pub backlog_bytes: u64,
+    /// Why it keeps producers from publishing, as a sentence; absent while it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds_back: Option<String>,
     /// Ranges of messages above the mark that are acknowledged.
     pub acknowledged_ranges: u64,
     /// The consumers that are connected to this partition.
