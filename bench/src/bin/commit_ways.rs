@@ -322,6 +322,7 @@ impl Core {
                 sequence,
                 messages: 1,
                 skipped: false,
+                delayed: false,
                 payload,
                 payload_crc: None,
             };
@@ -416,6 +417,7 @@ impl Core {
                 core.act(|shard, clock, fx| shard.prepared(clock, partition, log, made, fx));
             }),
             Effect::MarkFlushed { .. }
+            | Effect::GoOn { .. }
             | Effect::Remove { .. }
             | Effect::WarmUp { .. }
             | Effect::Deliver { .. } => {}

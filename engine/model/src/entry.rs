@@ -37,6 +37,8 @@ pub enum PayloadFormat {
     Record = 0,
     /// Messages in the layout of [`crate::batch`].
     Messages = 1,
+    /// The time at which they are due, and then messages: see [`crate::delayed`].
+    Delayed = 2,
 }
 
 impl PayloadFormat {
@@ -44,6 +46,7 @@ impl PayloadFormat {
         match byte {
             0 => Some(Self::Record),
             1 => Some(Self::Messages),
+            2 => Some(Self::Delayed),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod batch;
 pub mod checksum;
+pub mod delayed;
 pub mod entry;
 pub mod ids;
 mod key_hash;
@@ -17,6 +18,7 @@ pub mod names;
 pub mod policies;
 pub mod status;
 pub mod tenancy;
+mod utc;
 
 pub use entry::{Entry, EntryDraft, EntryError, EntryHeader, PayloadFormat};
 pub use ids::{GroupId, MessageId, Offset, ParseIdError, PartitionId, Position, ProducerId, Term};
@@ -25,3 +27,4 @@ pub use names::{NameError, ProducerName, RoleName, SubscriptionName, TopicName};
 pub use policies::{Effective, Policies, Policy, PolicyChange, PolicyError, Rate};
 pub use status::{Fault, Status};
 pub use tenancy::{NamespaceName, Permission, Scope, TenantName};
+pub use utc::Utc;

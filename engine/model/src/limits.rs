@@ -139,6 +139,15 @@ pub const SUBSCRIPTION_UNACKNOWLEDGED_MAX: u64 = 200_000;
 /// given what comes behind them; no more are read then.
 pub const LOOK_AHEAD_MAX: usize = 20_000;
 
+/// Entries of a shared or key-shared subscription that were read before they were due and are
+/// remembered one by one: those that are due first. The others are remembered in
+/// [`DELAYED_BLOCKS_MAX`] blocks, and read again when one of a block is due.
+pub const DELAYED_ENTRIES_MAX: usize = 50_000;
+
+/// Blocks of neighbouring entries, of which a subscription remembers the earliest time at which one of
+/// them is due. With more of them, blocks become twice as long.
+pub const DELAYED_BLOCKS_MAX: usize = 1_000;
+
 /// The most consumers of one subscription on one partition.
 pub const SUBSCRIPTION_CONSUMERS_MAX: usize = 10_000;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hulse_log::{Disk, ReadError, is_out_of_files};
-use hulse_model::limits::CONSUMER_PERMITS_MAX;
+use hulse_model::limits::{CONNECTION_DELIVERY_BYTES_MAX, CONSUMER_PERMITS_MAX};
 use hulse_model::{Offset, Position, Status, SubscriptionName};
 use hulse_subscription::{
     AttachError, Blocked, Claim, ConsumerId, DispatchLimits, Dispatcher, Next, Subscription,
@@ -17,6 +17,10 @@ use crate::partition::{Partition, unopened};
 use crate::served::{Attached, Served, Warming};
 use crate::sibling::Answer;
 use crate::stats::{BlockedStats, ConsumerStats, SubscriptionStats};
+
+/// Entries that are read in one go without being delivered, since they are not due, while all others on
+/// the core wait.
+const PUT_OFF_ENTRIES: usize = 256;
 
 /// What a consumer asks for when it attaches.
 #[derive(Debug)]
@@ -228,6 +232,7 @@ impl<D: Disk> Partition<D> {
             if let Some(subscription) = self.state.subscription(*id) {
                 let cursor = subscription.cursor();
                 changed |= served.dispatcher.tick(cursor, clock.monotonic_ms);
+                changed |= served.is_used() && served.dispatcher.advance(clock.wall_ms);
             }
         }
         changed
@@ -237,15 +242,22 @@ impl<D: Disk> Partition<D> {
     /// damaged is told so, and has ended.
     pub(crate) fn dispatch(
         &mut self,
+        wall_ms: u64,
         only: Option<u64>,
         outlets: &mut Outlets,
         fx: &mut Vec<Effect<D>>,
     ) {
-        self.deliver(only, outlets, fx);
+        self.deliver(wall_ms, only, outlets, fx);
         self.note_seats(only);
     }
 
-    fn deliver(&mut self, only: Option<u64>, outlets: &mut Outlets, fx: &mut Vec<Effect<D>>) {
+    fn deliver(
+        &mut self,
+        wall_ms: u64,
+        only: Option<u64>,
+        outlets: &mut Outlets,
+        fx: &mut Vec<Effect<D>>,
+    ) {
         let end = self.high_watermark();
         let log = &mut self.store.entries;
         let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));
@@ -253,9 +265,11 @@ impl<D: Disk> Partition<D> {
             let Some(subscription) = self.state.subscription(*id) else {
                 continue;
             };
-            if served.is_warming() || !served.is_used() {
+            if served.is_waiting() || !served.is_used() {
                 continue;
             }
+            served.dispatcher.advance(wall_ms);
+            let (mut put_off, mut put_off_bytes) = (0, 0);
             let cursor = subscription.cursor();
             let gates = |stream| self.sibling.gates(stream);
             served.go_on(|stream| !gates(stream) && outlets.open(stream.connection));
@@ -315,6 +329,22 @@ impl<D: Disk> Partition<D> {
                         break;
                     }
                 };
+                if let Some(due_ms) = entry.header.format.due_ms(entry.payload())
+                    && served.dispatcher.delay(cursor, offset, due_ms)
+                {
+                    put_off += 1;
+                    put_off_bytes += entry.bytes().len();
+                    if put_off >= PUT_OFF_ENTRIES || put_off_bytes >= CONNECTION_DELIVERY_BYTES_MAX
+                    {
+                        served.rest();
+                        fx.push(Effect::GoOn {
+                            partition: self.spec.id,
+                            subscription: *id,
+                        });
+                        break;
+                    }
+                    continue;
+                }
                 let messages = entry.header.messages;
                 self.counts.note(offset, messages);
                 let slot = served.slot_of(&entry);
@@ -339,6 +369,13 @@ impl<D: Disk> Partition<D> {
                     entry,
                 });
             }
+        }
+    }
+
+    /// Others had their turn.
+    pub(crate) fn rested(&mut self, subscription: u64) {
+        if let Some(served) = self.consumers.served(subscription) {
+            served.rested();
         }
     }
 
@@ -488,6 +525,7 @@ impl<D: Disk> Partition<D> {
                     reason: blocked.reason(),
                     consumer: blocked.consumer().map(name_of),
                     entry: blocked.entry(),
+                    due_ms: blocked.due_ms(),
                     text: blocked.explain(name_of),
                 }),
             }
@@ -535,7 +573,7 @@ const fn kind_name(kind: SubscriptionKind) -> &'static str {
 }
 
 /// What a consumer is told whose next entry cannot be read.
-fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
+pub(crate) fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
     if let ReadError::Io { source, .. } = error
         && is_out_of_files(source)
     {

@@ -95,7 +95,7 @@ impl<D: Disk> Partition<D> {
             if let Some(served) = self.consumers.served(*id)
                 && let Some(subscription) = self.state.subscription(*id)
             {
-                served.dispatcher.passed(subscription.cursor());
+                served.dispatcher.expired(subscription.cursor());
             }
         }
         !behind.is_empty()

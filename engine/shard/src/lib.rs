@@ -19,6 +19,7 @@ mod durable;
 mod effect;
 mod expiry;
 mod held;
+mod last;
 mod outlets;
 mod partition;
 mod policies;
@@ -37,7 +38,7 @@ mod throttle;
 mod upkeep;
 
 pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, StreamKey};
-pub use effect::{Effect, Receipt, Refusal, Reply};
+pub use effect::{Effect, LastMessage, Receipt, Refusal, Reply};
 pub use partition::{AckLevel, PartitionSpec};
 pub use policies::PartitionPolicies;
 pub use rate::RateLimit;

@@ -23,8 +23,20 @@ pub(crate) struct Batch<'a> {
     pub(crate) sequence: u64,
     pub(crate) messages: u32,
     pub(crate) skipped: bool,
+    pub(crate) delayed: bool,
     pub(crate) payload: &'a [u8],
     pub(crate) payload_crc: Option<u32>,
+}
+
+impl Batch<'_> {
+    /// How its payload is to be read.
+    const fn format(&self) -> PayloadFormat {
+        if self.delayed {
+            PayloadFormat::Delayed
+        } else {
+            PayloadFormat::Messages
+        }
+    }
 }
 
 impl<D: Disk> Partition<D> {
@@ -133,8 +145,9 @@ impl<D: Disk> Partition<D> {
             }
             refused => return Err(self.sequence_refusal(refused, &batch)),
         }
+        let format = batch.format();
         let draft = EntryDraft {
-            format: PayloadFormat::Messages,
+            format,
             appended_ms: clock.wall_ms,
             producer: producer.id,
             sequence,
@@ -230,6 +243,13 @@ fn check_size(batch: &Batch<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new(
             Status::InvalidArgument,
             format!("a batch holds 1 to {ENTRY_MESSAGES_MAX} messages, not {messages}"),
+        ));
+    }
+    let format = batch.format();
+    if batch.delayed && format.due_ms(batch.payload).is_none() {
+        return Err(Refusal::new(
+            Status::InvalidArgument,
+            format!("a delayed batch begins with a time, for which {bytes} bytes are too few"),
         ));
     }
     Ok(())

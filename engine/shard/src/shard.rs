@@ -114,6 +114,8 @@ pub struct Shard<D: Disk> {
     pub(crate) changed_seats: BTreeSet<PartitionId>,
     /// Reports that are made: of partitions that are closed, and those that found no room.
     pub(crate) ready_seats: VecDeque<SeatReport>,
+    /// The time since 1970, in milliseconds, as it was told last.
+    wall_ms: u64,
     stopping: bool,
 }
 
@@ -160,6 +162,7 @@ impl<D: Disk> Shard<D> {
             unopened_told_ms: 0,
             changed_seats: BTreeSet::new(),
             ready_seats: VecDeque::new(),
+            wall_ms: 0,
             stopping: false,
         }
     }

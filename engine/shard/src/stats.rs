@@ -167,6 +167,8 @@ pub struct BlockedStats {
     pub consumer: Option<String>,
     /// The entry that is next, or not acknowledged.
     pub entry: Option<Offset>,
+    /// When that entry is due, in milliseconds since 1970, where this is the reason.
+    pub due_ms: Option<u64>,
     /// The reason as a sentence.
     pub text: String,
 }

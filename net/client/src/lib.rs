@@ -33,6 +33,7 @@ mod message;
 mod partitions;
 mod pool;
 mod producer;
+mod retrying;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
@@ -47,3 +48,4 @@ pub use hulse_model::{
 pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
+pub use retrying::{Attempt, Reconsumed, RetryPolicy, RetryingConsumer};

@@ -2469,6 +2469,7 @@ impl<'a> Produce<'a> {
   pub const VT_SEQUENCE: ::flatbuffers::VOffsetT = 4;
   pub const VT_MESSAGES: ::flatbuffers::VOffsetT = 6;
   pub const VT_SKIPPED: ::flatbuffers::VOffsetT = 8;
+  pub const VT_DELAYED: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2482,6 +2483,7 @@ impl<'a> Produce<'a> {
     let mut builder = ProduceBuilder::new(_fbb);
     builder.add_sequence(args.sequence);
     builder.add_messages(args.messages);
+    builder.add_delayed(args.delayed);
     builder.add_skipped(args.skipped);
     builder.finish()
   }
@@ -2508,6 +2510,13 @@ impl<'a> Produce<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(Produce::VT_SKIPPED, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn delayed(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Produce::VT_DELAYED, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Produce<'_> {
@@ -2519,6 +2528,7 @@ impl ::flatbuffers::Verifiable for Produce<'_> {
      .visit_field::<u64>("sequence", Self::VT_SEQUENCE, false)?
      .visit_field::<u32>("messages", Self::VT_MESSAGES, false)?
      .visit_field::<bool>("skipped", Self::VT_SKIPPED, false)?
+     .visit_field::<bool>("delayed", Self::VT_DELAYED, false)?
      .finish();
     Ok(())
   }
@@ -2527,6 +2537,7 @@ pub struct ProduceArgs {
     pub sequence: u64,
     pub messages: u32,
     pub skipped: bool,
+    pub delayed: bool,
 }
 impl<'a> Default for ProduceArgs {
   #[inline]
@@ -2535,6 +2546,7 @@ impl<'a> Default for ProduceArgs {
       sequence: 0,
       messages: 0,
       skipped: false,
+      delayed: false,
     }
   }
 }
@@ -2557,6 +2569,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ProduceBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(Produce::VT_SKIPPED, skipped, false);
   }
   #[inline]
+  pub fn add_delayed(&mut self, delayed: bool) {
+    self.fbb_.push_slot::<bool>(Produce::VT_DELAYED, delayed, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ProduceBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ProduceBuilder {
@@ -2577,6 +2593,7 @@ impl ::core::fmt::Debug for Produce<'_> {
       ds.field("sequence", &self.sequence());
       ds.field("messages", &self.messages());
       ds.field("skipped", &self.skipped());
+      ds.field("delayed", &self.delayed());
       ds.finish()
   }
 }
@@ -3781,6 +3798,204 @@ impl ::core::fmt::Debug for Seek<'_> {
       ds.field("topic", &self.topic());
       ds.field("partition", &self.partition());
       ds.field("subscription", &self.subscription());
+      ds.finish()
+  }
+}
+pub enum LastOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Last<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Last<'a> {
+  type Inner = Last<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Last<'a> {
+  pub const VT_HAS_LAST: ::flatbuffers::VOffsetT = 4;
+  pub const VT_TERM: ::flatbuffers::VOffsetT = 6;
+  pub const VT_OFFSET: ::flatbuffers::VOffsetT = 8;
+  pub const VT_INDEX: ::flatbuffers::VOffsetT = 10;
+  pub const VT_MARK_OFFSET: ::flatbuffers::VOffsetT = 12;
+  pub const VT_MARK_INDEX: ::flatbuffers::VOffsetT = 14;
+  pub const VT_HIGH_WATERMARK: ::flatbuffers::VOffsetT = 16;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Last { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args LastArgs
+  ) -> ::flatbuffers::WIPOffset<Last<'bldr>> {
+    let mut builder = LastBuilder::new(_fbb);
+    builder.add_high_watermark(args.high_watermark);
+    builder.add_mark_offset(args.mark_offset);
+    builder.add_offset(args.offset);
+    builder.add_term(args.term);
+    builder.add_mark_index(args.mark_index);
+    builder.add_index(args.index);
+    builder.add_has_last(args.has_last);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn has_last(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Last::VT_HAS_LAST, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn term(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_TERM, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn offset(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_OFFSET, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn index(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Last::VT_INDEX, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn mark_offset(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_MARK_OFFSET, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn mark_index(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Last::VT_MARK_INDEX, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn high_watermark(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_HIGH_WATERMARK, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Last<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<bool>("has_last", Self::VT_HAS_LAST, false)?
+     .visit_field::<u64>("term", Self::VT_TERM, false)?
+     .visit_field::<u64>("offset", Self::VT_OFFSET, false)?
+     .visit_field::<u32>("index", Self::VT_INDEX, false)?
+     .visit_field::<u64>("mark_offset", Self::VT_MARK_OFFSET, false)?
+     .visit_field::<u32>("mark_index", Self::VT_MARK_INDEX, false)?
+     .visit_field::<u64>("high_watermark", Self::VT_HIGH_WATERMARK, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct LastArgs {
+    pub has_last: bool,
+    pub term: u64,
+    pub offset: u64,
+    pub index: u32,
+    pub mark_offset: u64,
+    pub mark_index: u32,
+    pub high_watermark: u64,
+}
+impl<'a> Default for LastArgs {
+  #[inline]
+  fn default() -> Self {
+    LastArgs {
+      has_last: false,
+      term: 0,
+      offset: 0,
+      index: 0,
+      mark_offset: 0,
+      mark_index: 0,
+      high_watermark: 0,
+    }
+  }
+}
+
+pub struct LastBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> LastBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_has_last(&mut self, has_last: bool) {
+    self.fbb_.push_slot::<bool>(Last::VT_HAS_LAST, has_last, false);
+  }
+  #[inline]
+  pub fn add_term(&mut self, term: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_TERM, term, 0);
+  }
+  #[inline]
+  pub fn add_offset(&mut self, offset: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_OFFSET, offset, 0);
+  }
+  #[inline]
+  pub fn add_index(&mut self, index: u32) {
+    self.fbb_.push_slot::<u32>(Last::VT_INDEX, index, 0);
+  }
+  #[inline]
+  pub fn add_mark_offset(&mut self, mark_offset: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_MARK_OFFSET, mark_offset, 0);
+  }
+  #[inline]
+  pub fn add_mark_index(&mut self, mark_index: u32) {
+    self.fbb_.push_slot::<u32>(Last::VT_MARK_INDEX, mark_index, 0);
+  }
+  #[inline]
+  pub fn add_high_watermark(&mut self, high_watermark: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_HIGH_WATERMARK, high_watermark, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> LastBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    LastBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Last<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Last<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Last");
+      ds.field("has_last", &self.has_last());
+      ds.field("term", &self.term());
+      ds.field("offset", &self.offset());
+      ds.field("index", &self.index());
+      ds.field("mark_offset", &self.mark_offset());
+      ds.field("mark_index", &self.mark_index());
+      ds.field("high_watermark", &self.high_watermark());
       ds.finish()
   }
 }

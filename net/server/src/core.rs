@@ -8,7 +8,7 @@ use std::time::Instant;
 use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
 use hulse_model::limits::LOG_STAGED_BYTES_TARGET;
 use hulse_model::{PartitionId, TopicName};
-use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data};
+use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data, yield_now};
 use hulse_shard::{Command, Effect, Reply, Shard, StreamKey};
 
 use crate::connection::Connection;
@@ -291,6 +291,16 @@ impl Core {
                         }
                     },
                 ),
+                Effect::GoOn {
+                    partition,
+                    subscription,
+                } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        yield_now().await;
+                        core.with_shard(|shard, fx| shard.go_on(partition, subscription, fx));
+                    });
+                }
                 Effect::Resume { connection } => {
                     if let Some(connection) = self.connections.borrow().get(&connection) {
                         connection.to_read.notify();

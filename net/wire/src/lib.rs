@@ -23,6 +23,7 @@ mod hello;
 #[cfg(feature = "json")]
 pub mod json;
 mod kind;
+mod last;
 mod list;
 mod lookup;
 mod produce;
@@ -48,6 +49,7 @@ pub use frame::{
 pub use fuzz::fuzz_frames;
 pub use hello::{Beacons, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Welcome};
 pub use kind::{CorrelationUse, Direction, Kind, StreamUse};
+pub use last::{Last, LastMessage};
 pub use lookup::{ADDRESS_BYTES_MAX, Located, Lookup, PartitionPlace};
 pub use produce::{
     LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList, Receipts,

@@ -38,6 +38,7 @@ fn subscription() -> SubscriptionDescription {
             reason: "no-permits".into(),
             consumer: Some("worker".into()),
             entry: Some(17),
+            due_ms: None,
             text: "entry 17 is next, and consumer worker has no permits left".into(),
         }),
     }

@@ -7,7 +7,7 @@ use hulse_model::limits::{BEACON_INTERVAL_MS, BEACON_TIMEOUT_MS};
 use hulse_model::{Offset, PartitionId, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
     Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
+    ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup, OpenProducer,
     PROTOCOL_VERSION, PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts,
     Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
     SubscriptionType, Tenancy, Welcome, decode_frame,
@@ -100,10 +100,12 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 sequence: 7,
                 messages: 2,
                 skipped: false,
+                delayed: false,
                 payload: &payload,
             }),
         ),
         (1, 6, Request::Close),
+        (1, 12, Request::GetLast),
         (
             1,
             7,
@@ -291,6 +293,22 @@ fn replies() -> Vec<(String, Vec<u8>)> {
         ),
         (1, 8, Reply::Acked),
         (1, 0, Reply::Active(Active { active: true })),
+        (
+            1,
+            12,
+            Reply::Last(Last {
+                last: Some(LastMessage {
+                    term: Term(2),
+                    offset: Offset(8),
+                    index: 3,
+                }),
+                mark: Position {
+                    offset: Offset(5),
+                    index: 2,
+                },
+                high_watermark: Offset(9),
+            }),
+        ),
         (0, 9, Reply::Done),
         (
             1,

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod log;
+mod moment;
 mod namespace;
 mod output;
 mod permission;

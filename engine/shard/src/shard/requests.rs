@@ -128,6 +128,7 @@ impl<D: Disk> Shard<D> {
         command: Command<'_>,
         fx: &mut Vec<Effect<D>>,
     ) -> Handled {
+        self.wall_ms = clock.wall_ms;
         let batch = match &command {
             Command::Produce {
                 sequence, messages, ..
@@ -188,6 +189,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 },
@@ -197,6 +199,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 };
@@ -240,6 +243,10 @@ impl<D: Disk> Shard<D> {
             }
             (Command::Seek(place), Role::Consumer(seat)) => {
                 partition.seek(clock, seat, place, to, correlation)?;
+                self.touch(id);
+            }
+            (Command::GetLast, Role::Consumer(seat)) => {
+                partition.tell_last(clock, seat, to, correlation)?;
                 self.touch(id);
             }
             (Command::Close, _) => {

@@ -10,6 +10,7 @@ mod consumers;
 mod covered;
 mod crowd;
 mod damage;
+mod delayed;
 mod durability;
 mod failed_sync;
 mod files;

@@ -37,7 +37,10 @@ pub(crate) enum Pending {
     Remove(Removal<SimDisk>),
     /// A note of what is durable.
     MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
+    /// A part of a log to be brought into memory.
     WarmUp(PartitionId, u64, WarmUp<SimDisk>),
+    /// A subscription that lets others have their turn.
+    GoOn(PartitionId, u64),
 }
 
 /// An entry that a consumer was sent.
@@ -303,6 +306,10 @@ impl Rim {
                 let queue = self.slow_helpers.as_mut().unwrap_or(&mut self.pending);
                 queue.push(Pending::WarmUp(partition, subscription, work));
             }
+            Effect::GoOn {
+                partition,
+                subscription,
+            } => self.pending.push(Pending::GoOn(partition, subscription)),
             Effect::Resume { connection } => self.resumed.push(connection),
         }
     }
@@ -358,6 +365,7 @@ impl Rim {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload,
             payload_crc: None,
         };
@@ -404,6 +412,9 @@ impl Rim {
             Pending::MarkFlushed(id, work) => {
                 let result = work.run();
                 self.act(|shard, _, _| shard.marked_flushed(id, result));
+            }
+            Pending::GoOn(id, subscription) => {
+                self.act(|shard, _, fx| shard.go_on(id, subscription, fx));
             }
             Pending::WarmUp(id, subscription, work) => {
                 let result = work.run();

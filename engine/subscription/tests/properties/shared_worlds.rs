@@ -17,6 +17,8 @@ const LIMITS: DispatchLimits = DispatchLimits {
     consumer: 2,
     subscription: 3,
     look_ahead: 0,
+    delayed_entries: 0,
+    delayed_blocks: 0,
 };
 const DEPTH: usize = 12;
 
@@ -387,7 +389,7 @@ impl Small for World {
             Step::Expire(entry) => {
                 self.cursor
                     .acknowledge_cumulative(at(entry), u32::MAX, u32::MAX);
-                self.dispatcher.passed(&self.cursor);
+                self.dispatcher.expired(&self.cursor);
                 for expired in &mut self.account.acknowledged[..=entry] {
                     *expired = [true; 2];
                 }

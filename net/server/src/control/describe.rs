@@ -117,7 +117,7 @@ impl Control {
                 .map(|topic| topic.partitions.len() as u64)
                 .sum(),
             held_back: self
-                .held_back()
+                .held_back(None)
                 .await?
                 .iter()
                 .map(held_back::told)
@@ -258,6 +258,7 @@ fn subscription(
             reason: blocked.reason.to_owned(),
             consumer: blocked.consumer.clone(),
             entry: blocked.entry.map(|entry| entry.0),
+            due_ms: blocked.due_ms,
             text: blocked.text.clone(),
         }),
     }

@@ -56,7 +56,7 @@ pub struct SubscriptionDescription {
 #[serde(default)]
 pub struct BlockedDescription {
     /// One of `no-consumer`, `no-permits`, `paused`, `consumer-full`, `subscription-full`,
-    /// `draining`, `no-owner`, `handing-over`, `unacknowledged`, `unreadable`, `caught-up`:
+    /// `draining`, `no-owner`, `delayed`, `handing-over`, `unacknowledged`, `unreadable`, `caught-up`:
     /// `docs/delivery.md` says what each means.
     pub reason: String,
     /// The consumer that it waits for, by name, if it waits for one.
@@ -66,6 +66,9 @@ pub struct BlockedDescription {
     /// acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<u64>,
+    /// When that entry is due, in milliseconds since 1970, where the reason is `delayed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
     /// The reason as a sentence.
     pub text: String,
 }

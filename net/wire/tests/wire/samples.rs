@@ -3,9 +3,9 @@
 use hulse_model::{Offset, PartitionId, Permission, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
     Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
-    PartitionPlace, Permissions, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver,
-    Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
+    ErrorReply, FrameEncoder, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup,
+    OpenProducer, PartitionPlace, Permissions, Permits, Produce, ProducerOpened, Receipt, Receipts,
+    Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
     SubscriptionType, Tenancy, Welcome,
 };
 
@@ -105,7 +105,8 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 sequence: 41,
                 messages: 3,
                 skipped: true,
-                payload: b"three messages",
+                delayed: true,
+                payload: b"the due time and three messages",
             }),
         ),
         (4, 7, Request::Close),
@@ -151,6 +152,7 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 entries: ENTRIES.into(),
             }),
         ),
+        (5, 12, Request::GetLast),
         (
             0,
             11,
@@ -276,6 +278,22 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (5, 9, Reply::Acked),
         (5, 0, Reply::Active(Active { active: true })),
+        (
+            5,
+            12,
+            Reply::Last(Last {
+                last: Some(LastMessage {
+                    term: Term(2),
+                    offset: Offset(8),
+                    index: 3,
+                }),
+                mark: Position {
+                    offset: Offset(5),
+                    index: 2,
+                },
+                high_watermark: Offset(9),
+            }),
+        ),
         (
             0,
             11,

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::str::FromStr;
 
+use hulse_model::delayed::DUE_TIME_BYTES;
 use hulse_model::limits::{
     CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, POLICY_VALUE_MAX, TOPIC_PARTITIONS_MAX,
 };
@@ -12,11 +13,11 @@ use hulse_model::{
 };
 use hulse_wire::{
     ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
-    CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, OpenProducer,
-    POLICY_CHANGES_MAX, PartitionPlace, Permissions, Permits, Produce, ProducerOpened,
-    RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver, Reply, Request, Seek,
-    SeekTo, StartFrom, StatusCode, Subscribe, Subscribed, SubscriptionRef, SubscriptionType,
-    Tenancy, Welcome,
+    CreateTopic, Deliver, ErrorReply, Hello, Last, LastMessage, LastStored, Located, Lookup,
+    OpenProducer, POLICY_CHANGES_MAX, PartitionPlace, Permissions, Permits, Produce,
+    ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver, Reply,
+    Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe, Subscribed, SubscriptionRef,
+    SubscriptionType, Tenancy, Welcome,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -91,14 +92,21 @@ fn ack() -> impl Strategy<Value = Ack<'static>> {
 
 fn produce() -> impl Strategy<Value = Produce<'static>> {
     let sequence = 0..=u64::MAX - u64::from(ENTRY_MESSAGES_MAX);
-    (sequence, 1..=ENTRY_MESSAGES_MAX, any::<bool>(), bytes()).prop_map(
-        |(sequence, messages, skipped, payload)| Produce {
+    (
+        sequence,
+        1..=ENTRY_MESSAGES_MAX,
+        any::<bool>(),
+        any::<bool>(),
+        bytes(),
+    )
+        .prop_map(|(sequence, messages, skipped, delayed, payload)| Produce {
             sequence,
             messages,
             skipped,
+            // What is too short for a time has none.
+            delayed: delayed && payload.len() >= DUE_TIME_BYTES,
             payload,
-        },
-    )
+        })
 }
 
 fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
@@ -134,6 +142,20 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
                 }
             },
         )
+}
+
+fn last() -> impl Strategy<Value = Last> {
+    let message = (any::<u64>(), offset(), any::<u32>());
+    let message = message.prop_map(|(term, offset, index)| LastMessage {
+        term: Term(term),
+        offset,
+        index,
+    });
+    (option::of(message), position(), offset()).prop_map(|(last, mark, high_watermark)| Last {
+        last,
+        mark,
+        high_watermark,
+    })
 }
 
 fn redeliver() -> impl Strategy<Value = Redeliver<'static>> {
@@ -299,6 +321,7 @@ pub(crate) fn request() -> impl Strategy<Value = (u32, u64, Request<'static>)> {
         (0..=CONSUMER_PERMITS_MAX).prop_map(|messages| Request::Permits(Permits { messages })),
         ack().prop_map(Request::Ack),
         redeliver().prop_map(Request::Redeliver),
+        Just(Request::GetLast),
         (seek_to(), named_subscription()).prop_map(|(to, named)| Request::Seek(Seek {
             to,
             subscription: Some(named)
@@ -428,6 +451,7 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         deliver.prop_map(Reply::Deliver),
         Just(Reply::Acked),
         any::<bool>().prop_map(|active| Reply::Active(Active { active })),
+        last().prop_map(Reply::Last),
         bytes().prop_map(|json| Reply::AdminDone(AdminDone { json })),
     ];
     (1..=u32::MAX, any::<u64>(), reply).prop_map(|(stream, correlation, reply)| {

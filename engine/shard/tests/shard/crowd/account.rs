@@ -256,7 +256,9 @@ impl Account {
                 }
             }
             Reply::ProducerOpened { .. } | Reply::Closed => {}
-            Reply::Done | Reply::Refused(_) => panic!("{to:?} is told {reply:?}"),
+            Reply::Done | Reply::Last { .. } | Reply::Refused(_) => {
+                panic!("{to:?} is told {reply:?}")
+            }
         }
     }
 
