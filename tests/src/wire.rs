@@ -242,6 +242,7 @@ impl Wire {
             consumer: "hulse-tests",
             permits,
             priority: 0,
+            member: 0,
         });
         self.ask(stream, &request, |reply| match reply {
             Reply::Subscribed(subscribed) => Ok(subscribed),

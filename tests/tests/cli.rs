@@ -96,9 +96,9 @@ fn every_failure_has_its_exit_status() {
     Hulse::to(&broker, "explain nothing nobodys")
         .run()
         .refused(1, &["TOPIC_NOT_FOUND"]);
-    Hulse::to(&broker, "topic grow orders --partitions 4")
+    Hulse::to(&broker, "topic grow nothing --partitions 4")
         .run()
-        .refused(2, &["not available yet"]);
+        .refused(1, &["TOPIC_NOT_FOUND", "nothing"]);
     Hulse::to(&broker, "cluster health")
         .run()
         .refused(2, &["not available yet"]);

@@ -6,6 +6,9 @@
 //! - A **topic** is created by one change, which carries the ids of its partitions. Before it, its
 //!   placement is made ready if it is new: the list of group ids first, then the groups, then the
 //!   mark that all are there.
+//! - A topic **grows** by one change too, which carries the ids of the new partitions and says that
+//!   they may not be used yet. A second one, once their files and subscriptions are made, says that
+//!   they may.
 //! - A topic is deleted by one change as well, to [`Deleting`](crate::records::TopicState), which
 //!   cannot be taken back. Then a tombstone is written for every partition, then the record goes.
 //!   So no tombstone ever names a partition that is in use, and no partition is forgotten.
@@ -16,6 +19,7 @@
 mod brokers;
 mod deletion;
 mod error;
+mod growth;
 mod install;
 mod loads;
 mod placing;

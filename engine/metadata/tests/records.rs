@@ -49,6 +49,7 @@ fn topic() -> TopicRecord {
         ack: AckLevel::Memory,
         min_isr: 1,
         state: TopicState::Active,
+        growing_from: None,
         policies: Policies::default(),
     }
 }

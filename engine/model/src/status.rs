@@ -80,6 +80,9 @@ statuses! {
     MessageTooLarge = 17, "MESSAGE_TOO_LARGE", Client, false;
     /// The named id lies outside what the log holds.
     OffsetOutOfRange = 18, "OFFSET_OUT_OF_RANGE", Client, false;
+    /// The consumer was not given the message since it last became the active one: what it
+    /// acknowledges moves nothing, and another consumer gets the message.
+    NotActive = 19, "NOT_ACTIVE", Situation, false;
     /// A sequence number skips some, so that a message may be missing before it.
     SequenceGap = 20, "SEQUENCE_GAP", Client, false;
     /// A batch overlaps one that was stored, without being the same.

@@ -1,10 +1,11 @@
 //! Acknowledgements: they go to the cursor at once, and to the sibling log once a round.
 
 use hulse_log::{Disk, ReadError};
-use hulse_model::{Offset, Status};
-use hulse_subscription::{Cursor, Subscription, SubscriptionKind};
+use hulse_model::{Offset, Position, Status};
+use hulse_subscription::{Cursor, IndexRange, Subscription, SubscriptionKind};
 
 use crate::command::{AckedMessages, Clock, StreamKey};
+use crate::consume::Seat;
 use crate::effect::{Refusal, Reply};
 use crate::partition::Partition;
 use crate::sibling::Answer;
@@ -15,12 +16,13 @@ impl<D: Disk> Partition<D> {
     pub(crate) fn acknowledge_cumulative(
         &mut self,
         clock: Clock,
-        subscription: u64,
+        seat: Seat,
         up_to: AckedMessages,
         to: StreamKey,
         receipt: Option<u64>,
     ) -> Result<(), Refusal> {
         self.check_delivered(up_to.offset)?;
+        let subscription = seat.subscription;
         let kind = self
             .state
             .subscription(subscription)
@@ -31,16 +33,31 @@ impl<D: Disk> Partition<D> {
             return Err(Refusal::new(Status::InvalidArgument, text));
         }
         let messages = self.messages_of(up_to.offset);
+        if !self.counts_for(seat, up_to.offset) {
+            let last = up_to.last.min(messages - 1);
+            let done = Position {
+                offset: up_to.offset,
+                index: last,
+            };
+            let mark = self.cursor(subscription).map(Cursor::mark);
+            return if mark.is_some_and(|mark| mark > done) {
+                self.acknowledge(clock, subscription, to, receipt, |_| false)
+            } else {
+                not_active(seat, up_to.offset, receipt)
+            };
+        }
         self.acknowledge(clock, subscription, to, receipt, |cursor| {
             cursor.acknowledge_cumulative(up_to.offset, up_to.last, messages)
         })
     }
 
     /// Acknowledges single messages, all or, when one of them cannot be, none.
+    ///
+    /// Of a Failover subscription those that another consumer gets are left out, and then refused.
     pub(crate) fn acknowledge_individual(
         &mut self,
         clock: Clock,
-        subscription: u64,
+        seat: Seat,
         acked: &[AckedMessages],
         to: StreamKey,
         receipt: Option<u64>,
@@ -48,6 +65,7 @@ impl<D: Disk> Partition<D> {
         for one in acked {
             self.check_delivered(one.offset)?;
         }
+        let subscription = seat.subscription;
         let mut counts: Vec<(Offset, u32)> = Vec::with_capacity(acked.len());
         for one in acked {
             counts.push(match counts.last() {
@@ -55,10 +73,22 @@ impl<D: Disk> Partition<D> {
                 _ => (one.offset, self.messages_of(one.offset)),
             });
         }
-        self.acknowledge(clock, subscription, to, receipt, |cursor| {
+        let late = |one: &AckedMessages| !self.counts_for(seat, one.offset);
+        let late: Vec<bool> = acked.iter().map(late).collect();
+        let mut refused = None;
+        for ((one, late), (_, messages)) in acked.iter().zip(&late).zip(&counts) {
+            if *late && !self.is_acknowledged(subscription, one, *messages) {
+                refused.get_or_insert(one.offset);
+            }
+        }
+        // What is left is kept all the same; that it is durable, nobody is told then.
+        let receipt_of_all = receipt.filter(|_| refused.is_none());
+        self.acknowledge(clock, subscription, to, receipt_of_all, |cursor| {
             let mut moved = false;
-            for (one, (_, messages)) in acked.iter().zip(counts) {
-                moved |= cursor.acknowledge_range(one.offset, one.first, one.last, messages);
+            for ((one, late), (_, messages)) in acked.iter().zip(late).zip(counts) {
+                if !late {
+                    moved |= cursor.acknowledge_range(one.offset, one.first, one.last, messages);
+                }
             }
             moved
         })?;
@@ -69,7 +99,31 @@ impl<D: Disk> Partition<D> {
                 served.dispatcher.acknowledged(state.cursor(), one.offset);
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), |offset| not_active(seat, offset, receipt))
+    }
+
+    /// Whether a consumer's acknowledgement of messages of this entry counts: what comes from an
+    /// earlier turn of an active consumer moves nothing.
+    fn counts_for(&mut self, seat: Seat, offset: Offset) -> bool {
+        let served = self.consumers.served(seat.subscription);
+        served.is_none_or(|it| it.dispatcher.takes_acknowledgement(seat.consumer, offset))
+    }
+
+    /// Whether these messages are acknowledged already.
+    fn is_acknowledged(&self, subscription: u64, one: &AckedMessages, messages: u32) -> bool {
+        let last = one.last.min(messages - 1);
+        let covers = |range: &IndexRange| range.first <= one.first && last <= range.last;
+        self.cursor(subscription).is_some_and(|cursor| {
+            one.offset < cursor.mark().offset
+                || cursor
+                    .acknowledged_in(one.offset, messages)
+                    .iter()
+                    .any(covers)
+        })
+    }
+
+    fn cursor(&self, subscription: u64) -> Option<&Cursor> {
+        Some(self.state.subscription(subscription)?.cursor())
     }
 
     fn acknowledge(
@@ -131,4 +185,19 @@ impl<D: Disk> Partition<D> {
         self.counts.note(offset, messages);
         messages
     }
+}
+
+/// An acknowledgement that moves nothing: whoever wants a receipt is told so, others have no answer.
+fn not_active(seat: Seat, offset: Offset, receipt: Option<u64>) -> Result<(), Refusal> {
+    let Some(_) = receipt else {
+        return Ok(());
+    };
+    Err(Refusal::new(
+        Status::NotActive,
+        format!(
+            "consumer {} was not given entry {offset} since it last became the active one, so its \
+             acknowledgement moves nothing, and the entry goes to the consumer that is active",
+            seat.consumer
+        ),
+    ))
 }

@@ -97,6 +97,8 @@ pub enum Command<'a> {
         consumer: String,
         /// Its priority: 0 comes first.
         priority: u8,
+        /// Of a Failover subscription: who it is on every partition, if it says so.
+        member: Option<u64>,
         /// Messages that may be delivered at once.
         permits: u32,
     },
@@ -131,6 +133,14 @@ pub enum Command<'a> {
         subscription: SubscriptionName,
         /// Where to.
         to: SeekTo,
+    },
+    /// Makes a subscription at the oldest message that is kept, unless it exists. Answered when it
+    /// is durable.
+    CreateSubscription {
+        /// The subscription's name.
+        subscription: SubscriptionName,
+        /// Its type.
+        kind: SubscriptionKind,
     },
     /// Deletes a subscription that no consumer uses.
     DeleteSubscription {

@@ -31,6 +31,7 @@ pub(crate) struct Subscribing {
     pub(crate) start: StartFrom,
     pub(crate) consumer: String,
     pub(crate) priority: u8,
+    pub(crate) member: Option<u64>,
     pub(crate) permits: u32,
 }
 
@@ -60,6 +61,13 @@ impl Consumers {
                     "the consumer is not attached to its subscription any more",
                 )
             })
+    }
+
+    /// All subscriptions that have, or have had, a consumer, of those that are named.
+    pub(crate) fn all(&mut self, only: Option<u64>) -> impl Iterator<Item = (u64, &mut Served)> {
+        let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));
+        let all = self.by_subscription.range_mut(from..=to);
+        all.map(|(id, served)| (*id, served))
     }
 
     /// The subscription, if it has, or has had, a consumer.
@@ -139,6 +147,7 @@ impl<D: Disk> Partition<D> {
         let claim = Claim {
             priority: wanted.priority,
             name: &wanted.consumer,
+            member: wanted.member,
             slots: &[],
         };
         let consumer = served
@@ -248,6 +257,17 @@ impl<D: Disk> Partition<D> {
     /// Delivers what can be delivered, to one subscription or to all. A stream whose next entry is
     /// damaged is told so, and has ended.
     pub(crate) fn dispatch(
+        &mut self,
+        wall_ms: u64,
+        only: Option<u64>,
+        outlets: &mut Outlets,
+        fx: &mut Vec<Effect<D>>,
+    ) {
+        self.deliver(wall_ms, only, outlets, fx);
+        self.note_seats(only);
+    }
+
+    fn deliver(
         &mut self,
         wall_ms: u64,
         only: Option<u64>,

@@ -14,6 +14,7 @@ mod acknowledge;
 mod command;
 mod consume;
 mod counts;
+mod create;
 mod durable;
 mod effect;
 mod expiry;
@@ -28,6 +29,7 @@ mod quota;
 mod rate;
 mod receipts;
 mod recovery;
+mod seats;
 mod served;
 mod shard;
 mod sibling;
@@ -42,6 +44,7 @@ pub use partition::{AckLevel, PartitionSpec};
 pub use policies::PartitionPolicies;
 pub use rate::RateLimit;
 pub use recovery::{OpenError, Recovered};
+pub use seats::SeatReport;
 pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};
 pub use stats::{
     BlockedStats, ConsumerStats, HeldBack, PartitionStats, ShardStats, SubscriptionStats,

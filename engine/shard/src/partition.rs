@@ -16,6 +16,7 @@ use crate::policies::PartitionPolicies;
 use crate::probes::Claimant;
 use crate::quota::Quota;
 use crate::receipts::Receipts;
+use crate::seats::SeatChanges;
 use crate::sibling::SiblingQueue;
 use crate::stats::PartitionCounters;
 use crate::upkeep::Upkeep;
@@ -84,6 +85,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) openers: BTreeMap<ProducerId, StreamKey>,
     /// Streams that have come to their end and been told so; the shard is to close them.
     pub(crate) ended: Vec<StreamKey>,
+    /// Subscriptions whose consumers are to be reported.
+    pub(crate) seat_changes: SeatChanges,
 }
 
 /// A segment could not be prepared or opened.

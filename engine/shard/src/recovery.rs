@@ -22,6 +22,7 @@ use crate::held::Held;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
 use crate::quota::Quota;
 use crate::receipts::Receipts;
+use crate::seats::SeatChanges;
 use crate::sibling::SiblingQueue;
 use crate::snapshots::Snapshots;
 use crate::stats::PartitionCounters;
@@ -203,6 +204,7 @@ impl<D: Disk> Partition<D> {
             turns: BTreeMap::new(),
             openers: BTreeMap::new(),
             ended: Vec::new(),
+            seat_changes: SeatChanges::default(),
         };
         for kind in LogKind::ALL {
             let log = partition.store.log_mut(kind);

@@ -1,12 +1,13 @@
 //! The shard: its partitions and streams, and the core's budgets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hulse_log::{Disk, Journal, JournalSizes};
 use hulse_model::limits::{
     CONNECTION_DELIVERY_BYTES_MAX, CORE_OUTPUT_BYTES_MAX, CORE_UNSYNCED_BYTES_MAX,
 };
-use hulse_model::{PartitionId, Status};
+use hulse_model::{PartitionId, Status, SubscriptionName};
+use hulse_subscription::SubscriptionKind;
 
 use crate::command::{Clock, StreamKey};
 use crate::consume::Seat;
@@ -17,6 +18,7 @@ use crate::partition::{Partition, PartitionSpec};
 use crate::probes::Probes;
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
+use crate::seats::SeatReport;
 use crate::stats::{PartitionStats, ShardStats};
 use crate::throttle::Throttle;
 
@@ -96,7 +98,7 @@ struct Stream {
 pub struct Shard<D: Disk> {
     config: ShardConfig,
     disk: D,
-    partitions: BTreeMap<PartitionId, Partition<D>>,
+    pub(crate) partitions: BTreeMap<PartitionId, Partition<D>>,
     streams: BTreeMap<StreamKey, Stream>,
     outlets: Outlets,
     probes: Probes,
@@ -115,6 +117,10 @@ pub struct Shard<D: Disk> {
     unopened: Option<String>,
     /// When that was last written down.
     unopened_told_ms: u64,
+    /// Partitions with consumers to be reported.
+    pub(crate) changed_seats: BTreeSet<PartitionId>,
+    /// Reports that are made: of partitions that are closed, and those that found no room.
+    pub(crate) ready_seats: VecDeque<SeatReport>,
     /// The time since 1970, in milliseconds, as it was told last.
     wall_ms: u64,
     stopping: bool,
@@ -162,6 +168,8 @@ impl<D: Disk> Shard<D> {
             },
             unopened: None,
             unopened_told_ms: 0,
+            changed_seats: BTreeSet::new(),
+            ready_seats: VecDeque::new(),
             wall_ms: 0,
             stopping: false,
         }
@@ -195,6 +203,7 @@ impl<D: Disk> Shard<D> {
             return false;
         };
         self.unsynced_bytes -= partition.unsynced_counted;
+        self.close_seats(&mut partition);
         let refusal = Refusal::new(
             Status::TopicNotFound,
             format!("{} has been deleted", partition.spec.topic),
@@ -283,6 +292,16 @@ impl<D: Disk> Shard<D> {
             partition.add_to(&mut stats);
         }
         stats
+    }
+
+    /// The subscriptions of a partition, if this core has it.
+    #[must_use]
+    pub fn subscriptions(&self, id: PartitionId) -> Vec<(SubscriptionName, SubscriptionKind)> {
+        let partition = self.partitions.get(&id);
+        let all = partition
+            .into_iter()
+            .flat_map(|it| it.state.subscriptions());
+        all.map(|it| (it.name().clone(), it.kind())).collect()
     }
 
     /// One partition in detail, if this core has it.

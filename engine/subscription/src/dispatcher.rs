@@ -42,8 +42,23 @@ pub struct Claim<'a> {
     /// Its name, which orders the consumers of a Failover subscription, and says which keys of a
     /// Key_Shared one it gets.
     pub name: &'a str,
+    /// Of a Failover subscription: who the consumer is, the same number on every partition and over
+    /// every stream of it. None when it does not say.
+    pub member: Option<u64>,
     /// Of a Key_Shared subscription: the slots that it wants. With none it gets its share.
     pub slots: &'a [SlotRange],
+}
+
+/// The consumers of a Failover subscription, as somebody has to know them who spreads them over
+/// several partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seats {
+    /// Who is there, of those that say who they are, with their priorities: rising, apart.
+    pub members: Vec<(u64, u8)>,
+    /// Who is active, if it says who it is.
+    pub active: Option<u64>,
+    /// The generation of the newest preference; 0 for none.
+    pub generation: u64,
 }
 
 /// An entry to be read, and who is to get it.
@@ -561,6 +576,43 @@ impl Dispatcher {
             Self::Failover(failover) => failover.delivered(cursor, offset, messages),
             Self::Shared(shared) => shared.delivered(cursor, offset, messages),
             Self::KeyShared(shared) => shared.delivered(cursor, offset, messages, slot),
+        }
+    }
+
+    /// Has a member be the active consumer of a Failover subscription, as soon as it is there and
+    /// the present one has finished. An older preference than the present one is passed over.
+    pub fn prefer(&mut self, member: u64, generation: u64, cursor: &Cursor) {
+        if let Self::Failover(failover) = self {
+            failover.prefer(member, generation, cursor);
+        }
+    }
+
+    /// Whether who is there, who is active or what is preferred has changed since this was last
+    /// asked: then [`Self::seats`] is to be told to whoever spreads the consumers.
+    pub fn take_changed_seats(&mut self) -> bool {
+        match self {
+            Self::Failover(failover) => failover.take_changed(),
+            Self::Exclusive(_) | Self::Shared(_) | Self::KeyShared(_) => false,
+        }
+    }
+
+    /// Who is there, of a Failover subscription.
+    #[must_use]
+    pub fn seats(&self) -> Option<Seats> {
+        match self {
+            Self::Failover(failover) => Some(failover.seats()),
+            Self::Exclusive(_) | Self::Shared(_) | Self::KeyShared(_) => None,
+        }
+    }
+
+    /// Whether a consumer's acknowledgement of messages of entry `offset` counts. Of a Failover
+    /// subscription it does when the consumer is the active one, and was given the entry since it
+    /// last became that: what comes late from an earlier turn moves nothing.
+    #[must_use]
+    pub fn takes_acknowledgement(&self, consumer: ConsumerId, offset: Offset) -> bool {
+        match self {
+            Self::Failover(failover) => failover.takes_acknowledgement(consumer, offset),
+            Self::Exclusive(_) | Self::Shared(_) | Self::KeyShared(_) => true,
         }
     }
 

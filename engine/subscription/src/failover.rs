@@ -9,7 +9,7 @@ use hulse_model::limits::SUBSCRIPTION_CONSUMERS_MAX;
 
 use crate::cursor::Cursor;
 use crate::dispatcher::{
-    AttachError, Blocked, Claim, ConsumerId, ConsumerState, Delivery, Next, PermitsError,
+    AttachError, Blocked, Claim, ConsumerId, ConsumerState, Delivery, Next, PermitsError, Seats,
     add_permits, check_permits,
 };
 use crate::exclusive::Exclusive;
@@ -19,15 +19,23 @@ use crate::exclusive::Exclusive;
 /// as Pulsar's `activeConsumerFailoverDelayTimeMillis`.
 pub const HAND_OVER_MS: u64 = 1_000;
 
-/// Of the consumers of the best priority, ordered by name, one is active: which, the partition's
-/// number says, so that the partitions of a topic are spread over them. When the active consumer
-/// goes, the next takes over at once, from the mark on. When a consumer comes that is to be active
-/// instead of a living one, that one is given nothing more, and replaced when it has acknowledged
-/// what it was given, or after [`HAND_OVER_MS`]. [`crate::Dispatcher`] describes the calls.
+/// Of the consumers of the best priority one is active: the preferred one, if somebody who sees all
+/// partitions has said which ([`Self::prefer`]) and it is there. Without a preference the
+/// partition's number says which, counted round in the order of their names, so that the partitions
+/// of a topic are spread over them all the same.
+///
+/// When the active consumer goes, another takes over at once, from the mark on. When one is to be
+/// active instead of a living one, that one is given nothing more, and replaced when it has
+/// acknowledged what it was given, or after [`HAND_OVER_MS`]. From then on its acknowledgements
+/// move nothing ([`Self::takes_acknowledgement`]). [`crate::Dispatcher`] describes the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failover {
     partition: u32,
     members: BTreeMap<ConsumerId, Member>,
+    preferred: Option<Preferred>,
+    turn: Turn,
+    /// Who is there, who is active or what is preferred has changed since that was last reported.
+    changed: bool,
     /// Who is to be active.
     chosen: Option<ConsumerId>,
     /// The active one's deliveries.
@@ -36,6 +44,32 @@ pub struct Failover {
     hand_over: Option<HandOver>,
     /// Somebody has not been told what is true.
     unannounced: bool,
+}
+
+/// Who is to be active, as somebody said who sees all partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Preferred {
+    member: u64,
+    /// Preferences with a lower one are older.
+    generation: u64,
+}
+
+/// How long one consumer, over as many streams as it takes, has been the active one without another
+/// in between, and what it was given in this time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Turn {
+    holder: Option<Holder>,
+    /// Entries from here on it was not given. The first turn in the life of a broker has no limit:
+    /// nobody else can have been given anything, and what the holder was given before is its own.
+    end: Option<Offset>,
+}
+
+/// A consumer, as far as it can be told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Member(u64),
+    /// One that does not say who it is.
+    Stream(ConsumerId),
 }
 
 /// How long the active consumer may still take.
@@ -51,6 +85,7 @@ enum HandOver {
 struct Member {
     priority: u8,
     name: Box<str>,
+    member: Option<u64>,
     /// While it stands by; those of the active one are with its deliveries.
     permits: i64,
     paused: bool,
@@ -63,6 +98,9 @@ impl Failover {
         Self {
             partition,
             members: BTreeMap::new(),
+            preferred: None,
+            turn: Turn::default(),
+            changed: false,
             chosen: None,
             active: Exclusive::default(),
             hand_over: None,
@@ -85,12 +123,14 @@ impl Failover {
         let member = Member {
             priority: claim.priority,
             name: claim.name.into(),
+            member: claim.member,
             permits: 0,
             paused: false,
             told: None,
         };
         self.members.insert(consumer, member);
         self.unannounced = true;
+        self.changed = true;
         self.chosen = self.choose();
         self.settle(cursor);
         Ok(())
@@ -100,10 +140,51 @@ impl Failover {
         if self.members.remove(&consumer).is_none() {
             return false;
         }
+        self.changed = true;
         self.active.detach(consumer, cursor);
         self.chosen = self.choose();
         self.settle(cursor);
         true
+    }
+
+    /// Has `member` be the active consumer, when it is one of the best priority, from now on or
+    /// from when it comes. An older preference than the present one is passed over.
+    pub(crate) fn prefer(&mut self, member: u64, generation: u64, cursor: &Cursor) {
+        if self.preferred.is_some_and(|it| it.generation > generation) {
+            return;
+        }
+        self.preferred = Some(Preferred { member, generation });
+        self.changed = true;
+        self.chosen = self.choose();
+        self.settle(cursor);
+    }
+
+    /// Whether an acknowledgement of an entry counts: the consumer is the active one, and was given
+    /// the entry since it last became that. What another was given since, and what is to be
+    /// delivered again after a seek, an earlier turn's acknowledgement must not take away.
+    pub(crate) fn takes_acknowledgement(&self, consumer: ConsumerId, offset: Offset) -> bool {
+        self.active.consumer() == Some(consumer) && self.turn.end.is_none_or(|end| offset < end)
+    }
+
+    /// Whether something has changed that [`Self::seats`] tells, since it was last asked.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Who is there and who is active, of those that say who they are.
+    pub(crate) fn seats(&self) -> Seats {
+        let members = self.members.values();
+        let named = members.filter_map(|it| Some((it.member?, it.priority)));
+        let mut members: Vec<_> = named.collect();
+        members.sort_unstable();
+        // One consumer may have two streams while the broker holds a lost one for living.
+        members.dedup_by_key(|(member, _)| *member);
+        let active = self.active.consumer();
+        Seats {
+            members,
+            active: active.and_then(|it| self.members.get(&it)?.member),
+            generation: self.preferred.map_or(0, |it| it.generation),
+        }
     }
 
     pub(crate) fn permits(
@@ -143,7 +224,11 @@ impl Failover {
         if self.hand_over.is_some() {
             return None;
         }
-        self.active.delivered(cursor, offset, messages)
+        let delivery = self.active.delivered(cursor, offset, messages)?;
+        if let Some(end) = &mut self.turn.end {
+            *end = (*end).max(offset.next());
+        }
+        Some(delivery)
     }
 
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor) {
@@ -155,6 +240,7 @@ impl Failover {
     }
 
     pub(crate) fn seek(&mut self) {
+        self.turn.end = Some(Offset::ZERO);
         self.active.seek();
     }
 
@@ -224,6 +310,24 @@ impl Failover {
     fn choose(&self) -> Option<ConsumerId> {
         let best = self.members.values().map(|member| member.priority).min()?;
         let best = self.members.iter().filter(|it| it.1.priority == best);
+        // Of two streams of one consumer the later one lives: their numbers rise.
+        let named = best.clone().filter_map(|(id, it)| Some((it.member?, *id)));
+        let newest: BTreeMap<u64, ConsumerId> = named.collect();
+        if let Some(preferred) = &self.preferred {
+            if let Some(consumer) = newest.get(&preferred.member) {
+                return Some(*consumer);
+            }
+            // When it is gone, nobody is disturbed until another is preferred.
+            let active = self.active.consumer();
+            if let Some((consumer, _)) = best.clone().find(|it| Some(*it.0) == active) {
+                return Some(*consumer);
+            }
+        }
+        let lives = |it: &(&ConsumerId, &Member)| {
+            let newest = it.1.member.and_then(|member| newest.get(&member));
+            newest.is_none_or(|newest| newest == it.0)
+        };
+        let best = best.filter(lives);
         let mut best: Vec<_> = best.map(|(id, member)| (&member.name, *id)).collect();
         best.sort_unstable();
         let place = usize::try_from(self.partition).unwrap_or(0) % best.len();
@@ -236,16 +340,24 @@ impl Failover {
         if active == self.chosen {
             // Whoever was to take over may have gone.
             self.hand_over = None;
-        } else if active.is_none() || self.active.is_idle(cursor) {
+        } else if active.is_none() || self.active.is_idle(cursor) || self.is_same(active) {
             self.replace(cursor);
         } else {
             self.hand_over.get_or_insert(HandOver::Begun);
         }
     }
 
+    /// Whether the chosen consumer is the active one over another stream: the active one's is lost
+    /// then, and there is nobody to wait for.
+    fn is_same(&self, active: Option<ConsumerId>) -> bool {
+        let member = |it: Option<ConsumerId>| self.members.get(&it?)?.member;
+        member(active).is_some() && member(active) == member(self.chosen)
+    }
+
     fn replace(&mut self, cursor: &Cursor) {
         self.hand_over = None;
         self.unannounced = true;
+        self.changed = true;
         if let Some(old) = self.active.consumer() {
             let left = self.active.state(old).map(|state| state.permits);
             if let Some(member) = self.members.get_mut(&old) {
@@ -256,6 +368,14 @@ impl Failover {
         if let Some(new) = self.chosen
             && let Some(member) = self.members.get_mut(&new)
         {
+            let holder = member.member.map_or(Holder::Stream(new), Holder::Member);
+            if self.turn.holder != Some(holder) {
+                let is_first = self.turn.holder.is_none() && self.turn.end.is_none();
+                self.turn = Turn {
+                    holder: Some(holder),
+                    end: (!is_first).then_some(Offset::ZERO),
+                };
+            }
             let permits = core::mem::take(&mut member.permits);
             let attached = self.active.take_over(new, permits, member.paused);
             attached.expect("nobody is active");

@@ -52,7 +52,7 @@ pub use acknowledgements::{Acknowledgements, IndexRange, OffsetRange, PartialEnt
 pub use cursor::Cursor;
 pub use dispatcher::{
     AttachError, Blocked, Claim, ConsumerId, ConsumerState, Delivery, DispatchLimits, Dispatcher,
-    Next, PermitsError,
+    Next, PermitsError, Seats,
 };
 pub use exclusive::Exclusive;
 pub use failover::{Failover, HAND_OVER_MS};

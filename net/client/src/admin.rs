@@ -139,6 +139,24 @@ impl Admin {
         .await
     }
 
+    /// Gives a topic more partitions, so that it has so many, and describes it. Producers and
+    /// consumers of it find them by themselves. With as many as it has, nothing changes.
+    ///
+    /// # Errors
+    /// See [`Admin`]; `TOPIC_NOT_FOUND`; `INVALID_ARGUMENT` when it has more than that, or was
+    /// created without partitions.
+    pub async fn grow_topic(
+        &self,
+        topic: &str,
+        partitions: u32,
+    ) -> Result<TopicDescription, ClientError> {
+        self.read(hulse_wire::Admin::GrowTopic {
+            topic: topic_name(topic)?,
+            partitions,
+        })
+        .await
+    }
+
     /// Deletes a topic with everything that it holds.
     ///
     /// # Errors
@@ -255,7 +273,7 @@ impl Admin {
         }
     }
 
-    /// Asks for something that changes nothing, so that it may be asked any number of times.
+    /// Asks for something that may be asked any number of times.
     async fn read<T: DeserializeOwned>(
         &self,
         request: hulse_wire::Admin<'_>,

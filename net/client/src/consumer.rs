@@ -7,6 +7,7 @@ mod auto_commit;
 mod builder;
 mod dead_letters;
 mod delivery;
+mod growth;
 mod handle;
 mod inbox;
 mod last;
@@ -18,6 +19,7 @@ mod seen;
 mod shared;
 mod stream;
 mod supervisor;
+mod turn;
 mod window;
 
 use std::collections::BTreeMap;
@@ -26,12 +28,12 @@ use std::time::Duration;
 
 use hulse_model::{MessageId, Offset, Position};
 use hulse_wire::{AckRange, SubscriptionType};
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempts::Attempts;
 use crate::client::ClientShared;
 use crate::error::ClientError;
+use crate::partitions::Partitions;
 use acknowledging::Reach;
 use activity::ActivePartitions;
 use auto_commit::AutoCommit;
@@ -115,8 +117,9 @@ pub struct PartitionMarks {
 /// # Failover
 /// One consumer at a time is the active one of a partition, and gets its messages; the others wait
 /// to take over: see [`active_partitions`](Self::active_partitions). When it is not active any
-/// more, what it has been sent and not handed out is dropped here, since it comes to another; what
-/// it has handed out it may still acknowledge.
+/// more, what it has been sent is dropped here, since it comes to another. To acknowledge what it
+/// has handed out before moves nothing from then on: with a receipt it fails with
+/// [`ClientError::NotActive`], without one nothing is said.
 ///
 /// # Acknowledging
 /// An acknowledgement goes out with the next write of its connection, together with all others
@@ -130,7 +133,7 @@ pub struct PartitionMarks {
 /// called again. Other errors are told there too; each says what it means.
 #[must_use = "a consumer that is dropped is closed"]
 pub struct Consumer {
-    partitions: Partitions,
+    partitions: OwnPartitions,
     inbox: Arc<SharedInbox>,
     client: Arc<ClientShared>,
     active: ActivePartitions,
@@ -145,24 +148,25 @@ pub struct Consumer {
 impl std::fmt::Debug for Consumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Consumer")
-            .field("partitions", &self.partitions.list.len())
+            .field("partitions", &self.partitions.len())
             .finish_non_exhaustive()
     }
 }
 
-/// The partitions of a consumer and their tasks; dropped, they end.
-#[derive(Default)]
-struct Partitions {
-    list: Vec<Arc<PartitionConsumer>>,
-    tasks: Vec<AbortHandle>,
+/// The partitions of a consumer; dropped, they end.
+struct OwnPartitions(Arc<Partitions<PartitionConsumer>>);
+
+impl std::ops::Deref for OwnPartitions {
+    type Target = Partitions<PartitionConsumer>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
-impl Drop for Partitions {
+impl Drop for OwnPartitions {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-        for partition in &self.list {
+        for partition in self.0.abort() {
             partition.fail(&ClientError::Closed);
         }
     }
@@ -183,13 +187,13 @@ impl Consumer {
                 created: subscribed.created,
             })
         };
-        self.partitions.list.iter().filter_map(marks).collect()
+        self.partitions.now().iter().filter_map(marks).collect()
     }
 
-    /// Number of partitions that it receives from.
+    /// Number of partitions that it receives from. It rises when the topic grows.
     #[must_use]
     pub fn partitions(&self) -> usize {
-        self.partitions.list.len()
+        self.partitions.len()
     }
 
     /// The partitions whose messages come to this consumer, rising: of a failover subscription those
@@ -335,11 +339,12 @@ impl Consumer {
         partition.acknowledge(range(*id), reach, receipt)
     }
 
-    fn partition(&self, number: i32) -> Result<&Arc<PartitionConsumer>, ClientError> {
+    fn partition(&self, number: i32) -> Result<Arc<PartitionConsumer>, ClientError> {
         self.partitions
-            .list
+            .now()
             .iter()
             .find(|partition| partition.partition == number)
+            .map(Arc::clone)
             .ok_or_else(|| ClientError::invalid(format!("this consumer has no partition {number}")))
     }
 
@@ -358,9 +363,9 @@ impl Consumer {
             commit.commit();
             commit.clear();
         }
-        for partition in &self.partitions.list {
+        for partition in self.partitions.all() {
             if let Some(to) = to.on(partition.partition) {
-                self.seek_one(partition, to).await?;
+                self.seek_one(&partition, to).await?;
             }
         }
         Ok(())
@@ -416,8 +421,8 @@ impl Consumer {
     pub async fn flush(&self) -> Result<(), ClientError> {
         let deadline = Instant::now() + self.client.operation_timeout;
         let mut outcome = Ok(());
-        for partition in &self.partitions.list {
-            outcome = outcome.and(confirm(partition, deadline).await);
+        for partition in self.partitions.all() {
+            outcome = outcome.and(confirm(&partition, deadline).await);
         }
         outcome
     }
@@ -434,7 +439,7 @@ impl Consumer {
         }
         let flushed = self.flush().await;
         let deadline = Instant::now() + self.client.operation_timeout;
-        for partition in &self.partitions.list {
+        for partition in self.partitions.end() {
             if let Some(slot) = partition.unlink() {
                 // A broker that is gone has no stream to close.
                 let _ = slot.close(deadline).await;

@@ -146,6 +146,18 @@ pub enum ClientError {
         #[source]
         cause: Arc<ClientError>,
     },
+    /// Of a failover subscription: the consumer was not given the message since it last became the
+    /// partition's active one, so it cannot acknowledge it any more. Another consumer gets the
+    /// message, or has had it.
+    #[error(
+        "{}: the messages of partition {partition} have gone to another consumer since this one was \
+         given them, so its acknowledgement moves nothing",
+        Status::NotActive
+    )]
+    NotActive {
+        /// The partition; -1 for a topic without partitions.
+        partition: i32,
+    },
     /// The producer had to give up: what is unacknowledged may be stored or not, and to go on
     /// would leave a hole. Build it again under the same name to go on behind the last stored
     /// message.
@@ -193,6 +205,7 @@ impl ClientError {
             | Self::DataCorrupted { .. }
             | Self::Undecodable { .. }
             | Self::IdForgotten { .. }
+            | Self::NotActive { .. }
             | Self::DeadLetter { .. }
             | Self::ProducerFailed { .. } => false,
         }
@@ -218,6 +231,7 @@ impl ClientError {
         match self {
             Self::Broker { status, .. } => *status,
             Self::DataCorrupted { .. } => Some(Status::DataCorrupted),
+            Self::NotActive { .. } => Some(Status::NotActive),
             Self::ProducerFailed { cause, .. } | Self::DeadLetter { cause, .. } => cause.status(),
             _ => None,
         }

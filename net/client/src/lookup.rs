@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hulse_model::TopicName;
 use hulse_wire::{Lookup as LookupRequest, Reply, Request};
@@ -24,6 +25,8 @@ pub(crate) struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     answer: u64,
+    /// When it came.
+    at: Instant,
     topic: TopicName,
     places: Arc<[Place]>,
 }
@@ -97,6 +100,31 @@ impl Lookup {
         Ok(known.insert(places).clone())
     }
 
+    /// Places that are no older than `age_max`. Many that ask at a time cause one question.
+    ///
+    /// # Errors
+    /// When no server can be reached, or the topic does not exist any more.
+    pub(crate) async fn recent(
+        &self,
+        pool: &Pool,
+        topic: &TopicName,
+        age_max: Duration,
+        deadline: Instant,
+    ) -> Result<Places, ClientError> {
+        let turn = self.turn(topic);
+        let mut known = turn.lock().await;
+        if let Some(places) = known
+            .as_ref()
+            .filter(|places| places.at.elapsed() <= age_max)
+        {
+            return Ok(places.clone());
+        }
+        let next = known.as_ref().map_or(0, |places| places.answer + 1);
+        let mut places = ask(pool, topic, false, deadline).await?;
+        places.answer = next;
+        Ok(known.insert(places).clone())
+    }
+
     fn turn(&self, topic: &TopicName) -> Arc<TurnMutex<Option<Places>>> {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         match topics.get(topic) {
@@ -140,6 +168,7 @@ async fn ask(
     };
     Ok(Places {
         answer: 0,
+        at: Instant::now(),
         topic,
         places: located.places.iter().map(place).collect(),
     })

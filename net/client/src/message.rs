@@ -21,6 +21,8 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// The value, at most 5 MiB.
     pub value: &'a [u8],
+    /// The number of the partition that it goes to; none where the key, or the turn, decides.
+    pub partition: Option<u32>,
     /// When it is delivered at the earliest, in milliseconds since 1970, by the broker's clock; at once
     /// when this is `None`. Consumers of exclusive and failover subscriptions, which keep the order of
     /// their partition, get it at once in any case.
@@ -33,6 +35,7 @@ impl<'a> Message<'a> {
         Self {
             key: None,
             value: value.as_ref(),
+            partition: None,
             deliver_at_ms: None,
         }
     }
@@ -46,7 +49,17 @@ impl<'a> Message<'a> {
         Self {
             key: Some(key.as_ref()),
             value: value.as_ref(),
+            partition: None,
             deliver_at_ms: None,
+        }
+    }
+
+    /// The same message, to the partition of this number, whatever its key.
+    #[must_use]
+    pub const fn to_partition(self, partition: u32) -> Self {
+        Self {
+            partition: Some(partition),
+            ..self
         }
     }
 

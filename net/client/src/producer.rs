@@ -3,6 +3,7 @@
 mod batcher;
 mod budget;
 mod builder;
+mod growth;
 mod handle;
 mod partition;
 mod queue;
@@ -18,13 +19,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hulse_model::MessageId;
 use hulse_model::batch::BatchError;
 use hulse_model::limits::{KEY_BYTES_MAX, MESSAGE_BYTES_MAX};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::client::ClientShared;
 use crate::completion::WakerSlot;
 use crate::error::ClientError;
 use crate::message::Message;
+use crate::partitions::Partitions;
 pub use builder::ProducerBuilder;
 pub use handle::SendHandle;
 use partition::{PartitionProducer, Pushed};
@@ -65,9 +66,12 @@ const YIELD_MESSAGES: usize = 64;
 /// producer with a [name](ProducerBuilder::name) of its own goes on with this after a restart of
 /// the program: see [`last_sequence`](Self::last_sequence).
 ///
-/// On a topic with partitions each partition numbers for itself. A message with a key goes to the
-/// partition that the key's hash says (MurmurHash3, as Pulsar's clients have it); messages without
-/// one go in turn, batch by batch.
+/// On a topic with partitions each partition numbers for itself. A message goes to the partition
+/// that it names ([`Message::to_partition`]); one with a key to the one that the key's hash says
+/// (MurmurHash3, as Pulsar's clients have it); others go in turn, batch by batch.
+///
+/// When the topic grows, the new partitions are used as soon as they are found, within a few
+/// seconds. Most keys have another partition from then on.
 ///
 /// # Failure
 /// A batch that the broker refuses for good, and has certainly not stored, fails alone. When a
@@ -81,7 +85,7 @@ const YIELD_MESSAGES: usize = 64;
 /// what has not been sent; handles that are left fail with [`ClientError::Closed`].
 #[must_use = "a producer that is dropped is closed"]
 pub struct Producer {
-    partitions: Partitions,
+    partitions: OwnPartitions,
     shared: Arc<ProducerShared>,
     router: Router,
     client: Arc<ClientShared>,
@@ -100,19 +104,20 @@ impl std::fmt::Debug for Producer {
     }
 }
 
-/// The partitions of a producer and their tasks; dropped, they end.
-#[derive(Default)]
-struct Partitions {
-    list: Vec<Arc<PartitionProducer>>,
-    tasks: Vec<AbortHandle>,
+/// The partitions of a producer; dropped, they end.
+struct OwnPartitions(Arc<Partitions<PartitionProducer>>);
+
+impl std::ops::Deref for OwnPartitions {
+    type Target = Partitions<PartitionProducer>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
-impl Drop for Partitions {
+impl Drop for OwnPartitions {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-        for partition in &self.list {
+        for partition in self.0.abort() {
             partition.fail(ClientError::Closed);
         }
     }
@@ -124,15 +129,15 @@ impl Producer {
     #[must_use]
     pub fn name(&self) -> String {
         self.partitions
-            .list
+            .now()
             .first()
             .map_or_else(String::new, |partition| partition.name())
     }
 
-    /// Number of partitions that it sends to.
+    /// Number of partitions that it sends to. It rises when the topic grows.
     #[must_use]
     pub fn partitions(&self) -> usize {
-        self.partitions.list.len()
+        self.partitions.len()
     }
 
     /// The highest sequence number that was stored under this producer's name when it was built;
@@ -144,7 +149,7 @@ impl Producer {
     #[must_use]
     pub fn last_sequence(&self) -> Option<u64> {
         self.partitions
-            .list
+            .now()
             .iter()
             .filter_map(|partition| partition.last_sequence())
             .max()
@@ -155,7 +160,7 @@ impl Producer {
     #[must_use]
     pub fn last_sequences(&self) -> Vec<(i32, Option<u64>)> {
         self.partitions
-            .list
+            .now()
             .iter()
             .map(|one| (one.partition, one.last_sequence()))
             .collect()
@@ -191,10 +196,15 @@ impl Producer {
     }
 
     fn push(&self, message: &Message<'_>, bytes: usize) -> Result<SendHandle, ClientError> {
-        let mut may_turn = message.key.is_none() && self.partitions.list.len() > 1;
+        let partitions = self.partitions.now();
+        let count = partitions.len();
+        let mut may_turn = message.key.is_none() && message.partition.is_none() && count > 1;
         loop {
-            let at = self.router.route(message.key);
-            match self.partitions.list[at].push(message, bytes, may_turn)? {
+            let at = match message.partition {
+                None => self.router.route(message.key, count),
+                Some(partition) => place(&partitions, partition)?,
+            };
+            match partitions[at].push(message, bytes, may_turn)? {
                 Pushed::Queued { handle, sealed } => {
                     let bytes = bytes.max(YIELD_BYTES / YIELD_MESSAGES);
                     // Callers on several threads may lose a count to each other: it need not be
@@ -202,7 +212,7 @@ impl Producer {
                     let unyielded = self.unyielded_bytes.load(Ordering::Relaxed) + bytes;
                     self.unyielded_bytes.store(unyielded, Ordering::Relaxed);
                     if sealed {
-                        self.router.turned(at);
+                        self.router.turned(at, count);
                         if unyielded >= YIELD_BYTES {
                             self.yield_due.store(true, Ordering::Relaxed);
                         }
@@ -210,7 +220,7 @@ impl Producer {
                     return Ok(handle);
                 }
                 Pushed::Turned => {
-                    self.router.turned(at);
+                    self.router.turned(at, count);
                     may_turn = false;
                 }
             }
@@ -236,7 +246,7 @@ impl Producer {
     pub async fn flush(&self) -> Result<(), ClientError> {
         let receipts: Vec<_> = self
             .partitions
-            .list
+            .now()
             .iter()
             .flat_map(|partition| partition.seal())
             .collect();
@@ -258,7 +268,7 @@ impl Producer {
         self.shared.budget.close();
         let flushed = self.flush().await;
         let deadline = Instant::now() + self.client.operation_timeout;
-        for partition in &self.partitions.list {
+        for partition in self.partitions.end() {
             if let Some(slot) = partition.unlink() {
                 // Everything is stored; a broker that is gone has no stream to close.
                 let _ = slot.close(deadline).await;
@@ -267,6 +277,14 @@ impl Producer {
         }
         flushed
     }
+}
+
+/// Where a partition stands among those that there are.
+fn place(partitions: &[Arc<PartitionProducer>], number: u32) -> Result<usize, ClientError> {
+    let has = |it: &Arc<PartitionProducer>| i64::from(it.partition) == i64::from(number);
+    partitions.iter().position(has).ok_or_else(|| {
+        ClientError::invalid(format!("the topic has no partition {number}, or not yet"))
+    })
 }
 
 /// The bytes that a message takes in a batch.

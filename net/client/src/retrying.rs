@@ -259,6 +259,7 @@ impl RetryingConsumer {
         let message = |value| Message {
             key: attempt.key(),
             value,
+            partition: None,
             deliver_at_ms: None,
         };
         let outcome = if attempt.retries() >= self.max_retries {

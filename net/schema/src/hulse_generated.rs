@@ -545,7 +545,7 @@ pub const ENUM_MIN_ADMIN_VERB: u8 = 0;
 pub const ENUM_MAX_ADMIN_VERB: u8 = 30;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 18] = [
+pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 19] = [
   AdminVerb::CreateTopic,
   AdminVerb::ListTopics,
   AdminVerb::DescribeTopic,
@@ -553,6 +553,7 @@ pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 18] = [
   AdminVerb::Status,
   AdminVerb::ListSubscriptions,
   AdminVerb::DeleteSubscription,
+  AdminVerb::GrowTopic,
   AdminVerb::CreateTenant,
   AdminVerb::ListTenants,
   AdminVerb::DeleteTenant,
@@ -578,6 +579,7 @@ impl AdminVerb {
   pub const Status: Self = Self(4);
   pub const ListSubscriptions: Self = Self(5);
   pub const DeleteSubscription: Self = Self(6);
+  pub const GrowTopic: Self = Self(7);
   pub const CreateTenant: Self = Self(20);
   pub const ListTenants: Self = Self(21);
   pub const DeleteTenant: Self = Self(22);
@@ -600,6 +602,7 @@ impl AdminVerb {
     Self::Status,
     Self::ListSubscriptions,
     Self::DeleteSubscription,
+    Self::GrowTopic,
     Self::CreateTenant,
     Self::ListTenants,
     Self::DeleteTenant,
@@ -622,6 +625,7 @@ impl AdminVerb {
       Self::Status => Some("Status"),
       Self::ListSubscriptions => Some("ListSubscriptions"),
       Self::DeleteSubscription => Some("DeleteSubscription"),
+      Self::GrowTopic => Some("GrowTopic"),
       Self::CreateTenant => Some("CreateTenant"),
       Self::ListTenants => Some("ListTenants"),
       Self::DeleteTenant => Some("DeleteTenant"),
@@ -2890,6 +2894,7 @@ impl<'a> Subscribe<'a> {
   pub const VT_CONSUMER: ::flatbuffers::VOffsetT = 14;
   pub const VT_PERMITS: ::flatbuffers::VOffsetT = 16;
   pub const VT_PRIORITY: ::flatbuffers::VOffsetT = 18;
+  pub const VT_MEMBER: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2901,6 +2906,7 @@ impl<'a> Subscribe<'a> {
     args: &'args SubscribeArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Subscribe<'bldr>> {
     let mut builder = SubscribeBuilder::new(_fbb);
+    builder.add_member(args.member);
     builder.add_permits(args.permits);
     if let Some(x) = args.consumer { builder.add_consumer(x); }
     if let Some(x) = args.subscription { builder.add_subscription(x); }
@@ -2969,6 +2975,13 @@ impl<'a> Subscribe<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u8>(Subscribe::VT_PRIORITY, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn member(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Subscribe::VT_MEMBER, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Subscribe<'_> {
@@ -2985,6 +2998,7 @@ impl ::flatbuffers::Verifiable for Subscribe<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("consumer", Self::VT_CONSUMER, false)?
      .visit_field::<u32>("permits", Self::VT_PERMITS, false)?
      .visit_field::<u8>("priority", Self::VT_PRIORITY, false)?
+     .visit_field::<u64>("member", Self::VT_MEMBER, false)?
      .finish();
     Ok(())
   }
@@ -2998,6 +3012,7 @@ pub struct SubscribeArgs<'a> {
     pub consumer: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub permits: u32,
     pub priority: u8,
+    pub member: u64,
 }
 impl<'a> Default for SubscribeArgs<'a> {
   #[inline]
@@ -3011,6 +3026,7 @@ impl<'a> Default for SubscribeArgs<'a> {
       consumer: None,
       permits: 0,
       priority: 0,
+      member: 0,
     }
   }
 }
@@ -3053,6 +3069,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SubscribeBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u8>(Subscribe::VT_PRIORITY, priority, 0);
   }
   #[inline]
+  pub fn add_member(&mut self, member: u64) {
+    self.fbb_.push_slot::<u64>(Subscribe::VT_MEMBER, member, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SubscribeBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SubscribeBuilder {
@@ -3078,6 +3098,7 @@ impl ::core::fmt::Debug for Subscribe<'_> {
       ds.field("consumer", &self.consumer());
       ds.field("permits", &self.permits());
       ds.field("priority", &self.priority());
+      ds.field("member", &self.member());
       ds.finish()
   }
 }

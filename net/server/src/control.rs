@@ -3,9 +3,11 @@
 
 mod answers;
 mod describe;
+mod growth;
 mod held_back;
 mod partitions;
 mod policies;
+mod spreading;
 mod tenancy;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use crate::messages::{Ask, Order, Told};
 
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
 pub(crate) use policies::Rates;
+pub(crate) use spreading::spread;
 
 /// Questions that are answered at the same time.
 const TOGETHER_MAX: usize = 64;

@@ -9,10 +9,10 @@ use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
 use hulse_model::limits::LOG_STAGED_BYTES_TARGET;
 use hulse_model::{PartitionId, Status, TopicName};
 use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data, yield_now};
-use hulse_shard::{Effect, Reply, Shard, StreamKey};
+use hulse_shard::{Command, Effect, Reply, Shard, StreamKey};
 
 use crate::connection::Connection;
-use crate::messages::{Ask, Told};
+use crate::messages::{Ask, CoreSeats, Told};
 use crate::replies;
 use crate::sync_times::SyncTimes;
 use crate::tasks::{evict, probe};
@@ -38,6 +38,12 @@ pub(crate) fn add(counter: &Cell<u64>, more: u64) {
     counter.set(counter.get() + more);
 }
 
+/// The stream of the broker's own requests: no connection has this number.
+const OWN: StreamKey = StreamKey {
+    connection: 0,
+    stream: 0,
+};
+
 /// One core's half of the broker. Shared by the tasks of the core in an `Rc`; no borrow of its
 /// cells outlives a statement that could wait.
 pub(crate) struct Core {
@@ -52,12 +58,15 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) sync_times: SyncTimes,
     pub(crate) control: flume::Sender<Ask>,
+    seats: flume::Sender<CoreSeats>,
     pub(crate) helpers: JobPool,
     pub(crate) stopping: LocalFlag,
     /// Bytes of requests that were handled since the last round.
     unended_bytes: Cell<usize>,
     /// A round is to end once every connection that has something to read has been read.
     round_wanted: Notify,
+    /// Whoever waits for the answer to a request of the broker's own, by its correlation id.
+    own_requests: RefCell<BTreeMap<u64, flume::Sender<Reply>>>,
     /// An emptied list of effects, kept for its memory.
     spare: RefCell<Vec<Effect<OsDisk>>>,
 }
@@ -68,7 +77,7 @@ impl Core {
         (broker, region): (String, String),
         clocks: Clocks,
         shard: Shard<OsDisk>,
-        control: flume::Sender<Ask>,
+        (control, seats): (flume::Sender<Ask>, flume::Sender<CoreSeats>),
         helpers: JobPool,
         stopping: LocalFlag,
     ) -> Self {
@@ -83,12 +92,37 @@ impl Core {
             counters: Counters::default(),
             sync_times: SyncTimes::default(),
             control,
+            seats,
             helpers,
             stopping,
             unended_bytes: Cell::new(0),
             round_wanted: Notify::new(),
+            own_requests: RefCell::default(),
             spare: RefCell::default(),
         }
+    }
+
+    /// Makes a request of the broker's own about a partition. The answer comes over the channel,
+    /// which is closed when there will be none.
+    pub(crate) fn ask_shard(
+        self: &Rc<Self>,
+        partition: PartitionId,
+        command: Command<'_>,
+    ) -> flume::Receiver<Reply> {
+        let (done, answer) = flume::bounded(1);
+        let correlation = {
+            let mut own = self.own_requests.borrow_mut();
+            // One whose partition was closed is never answered.
+            own.retain(|_, done| !done.is_disconnected());
+            let correlation = own.last_key_value().map_or(1, |(last, _)| last + 1);
+            own.insert(correlation, done);
+            correlation
+        };
+        let clock = self.clocks.now();
+        self.with_shard(|shard, fx| {
+            shard.handle_on(clock, partition, OWN, correlation, command, fx);
+        });
+        answer
     }
 
     /// Lets the shard do something, then carries out what follows from it.
@@ -133,6 +167,22 @@ impl Core {
         self.with_shard(|shard, fx| shard.end_round(clock, fx));
     }
 
+    /// Tells the control thread whose consumers have changed. What it has no room for is told later.
+    pub(crate) fn report_seats(&self) {
+        let core = self.index;
+        while !self.seats.is_full() && !self.seats.is_disconnected() {
+            let Some(report) = self.shard.borrow_mut().next_seat_report() else {
+                return;
+            };
+            if let Err(unsent) = self.seats.try_send(CoreSeats { core, report }) {
+                // Another core was faster.
+                let report = unsent.into_inner().report;
+                self.shard.borrow_mut().put_back_seat_report(report);
+                return;
+            }
+        }
+    }
+
     /// A connection's client is gone. What its consumers had goes to the others at once.
     pub(crate) fn disconnected(self: &Rc<Self>, connection: u64) {
         self.shard.borrow_mut().disconnected(connection);
@@ -149,6 +199,16 @@ impl Core {
         let mut touched: Option<Rc<Connection>> = None;
         for effect in effects.drain(..) {
             match effect {
+                Effect::Reply {
+                    to,
+                    correlation,
+                    reply,
+                } if to == OWN => {
+                    // Of those that nobody waits for, the answer is not looked at.
+                    if let Some(done) = self.own_requests.borrow_mut().remove(&correlation) {
+                        let _ = done.send(reply);
+                    }
+                }
                 Effect::Reply {
                     to,
                     correlation,

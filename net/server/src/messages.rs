@@ -1,7 +1,10 @@
 //! What the cores and the control thread say to each other, over bounded channels.
 
 use hulse_model::{PartitionId, Status, SubscriptionName, TopicName};
-use hulse_shard::{HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, ShardStats};
+use hulse_shard::{
+    HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, SeatReport, ShardStats,
+};
+use hulse_subscription::SubscriptionKind;
 use hulse_wire::{AckLevel, Tenancy};
 
 /// A client's question that a core cannot answer by itself.
@@ -31,6 +34,8 @@ pub(crate) enum Question {
     ListTopics,
     /// Tells all about one topic.
     DescribeTopic { topic: TopicName },
+    /// Gives a topic more partitions.
+    GrowTopic { topic: TopicName, partitions: u32 },
     /// Deletes a topic with its data.
     DeleteTopic { topic: TopicName },
     /// Tells all about the broker.
@@ -79,6 +84,13 @@ pub(crate) struct Place {
     pub(crate) address: String,
 }
 
+/// A core's report of who consumes from one of its partitions.
+#[derive(Debug)]
+pub(crate) struct CoreSeats {
+    pub(crate) core: usize,
+    pub(crate) report: SeatReport,
+}
+
 /// What the control thread tells a core to do. Answers go over one-shot channels.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -96,6 +108,26 @@ pub(crate) enum Order {
     Describe {
         partitions: Vec<PartitionId>,
         done: flume::Sender<Vec<PartitionStats>>,
+    },
+    /// Names the subscriptions of partitions, each as often as there are partitions that have it.
+    Subscriptions {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<Vec<(SubscriptionName, SubscriptionKind)>>,
+    },
+    /// Makes subscriptions, from the oldest message on, where they do not exist. Answered when they
+    /// are durable, or with a refusal.
+    CreateSubscriptions {
+        partitions: Vec<PartitionId>,
+        subscriptions: Vec<(SubscriptionName, SubscriptionKind)>,
+        done: flume::Sender<Result<(), (Status, String)>>,
+    },
+    /// Says which consumer of a subscription is to be the active one on a partition. Not answered:
+    /// the partition reports what it does.
+    Prefer {
+        partition: PartitionId,
+        subscription: SubscriptionName,
+        member: u64,
+        generation: u64,
     },
     /// Deletes a subscription of some partitions. Answered with the first refusal, if any.
     DeleteSubscription {

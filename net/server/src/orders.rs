@@ -14,9 +14,10 @@ use hulse_runtime::{
     yield_if_needed,
 };
 use hulse_shard::{Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConfig, StreamKey};
+use hulse_subscription::SubscriptionKind;
 
 use crate::core::Core;
-use crate::messages::{Ask, CoreCounts, OpenFailure, Order};
+use crate::messages::{Ask, CoreCounts, CoreSeats, OpenFailure, Order};
 use crate::tasks::{accept, look_after_connections};
 use crate::time::{Clocks, micros};
 
@@ -38,6 +39,7 @@ pub(crate) struct Seat {
     pub(crate) specs: Vec<PartitionSpec>,
     pub(crate) orders: flume::Receiver<Order>,
     pub(crate) control: flume::Sender<Ask>,
+    pub(crate) seats: flume::Sender<CoreSeats>,
     pub(crate) helpers: JobPool,
     /// Told once, when every partition is open and the port is served.
     pub(crate) opened: flume::Sender<Opened>,
@@ -68,7 +70,7 @@ pub(crate) async fn run(seat: Seat, context: CoreContext) -> Result<(), String> 
         (seat.broker, seat.region),
         clocks,
         Shard::new(disk.clone(), ShardConfig::new(index, rand::random())),
-        seat.control,
+        (seat.control, seat.seats),
         seat.helpers,
         stopping.clone(),
     ));
@@ -162,6 +164,7 @@ async fn tick(core: Rc<Core>) {
         look_after_connections(&core, HANDSHAKE_TIMEOUT_MS);
         let clock = core.clocks.now();
         core.with_shard(|shard, fx| shard.tick(clock, fx));
+        core.report_seats();
     }
 }
 
@@ -183,6 +186,24 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
                     .collect(),
             );
         }
+        Order::Subscriptions { partitions, done } => {
+            let shard = core.shard.borrow();
+            let of_one = |id: &PartitionId| shard.subscriptions(*id);
+            let _ = done.send(partitions.iter().flat_map(of_one).collect());
+        }
+        Order::CreateSubscriptions {
+            partitions,
+            subscriptions,
+            done,
+        } => create_subscriptions(core, &partitions, &subscriptions, done),
+        Order::Prefer {
+            partition,
+            subscription,
+            member,
+            generation,
+        } => core.with_shard(|shard, fx| {
+            shard.prefer(partition, &subscription, member, generation, fx);
+        }),
         Order::DeleteSubscription {
             partitions,
             subscription,
@@ -244,6 +265,38 @@ fn remove_files(disk: &OsDisk, id: PartitionId) -> io::Result<()> {
             removed => return removed,
         }
     }
+}
+
+/// Makes subscriptions. The answers come when each is durable, and are waited for beside whatever
+/// else the core does.
+fn create_subscriptions(
+    core: &Rc<Core>,
+    partitions: &[PartitionId],
+    subscriptions: &[(SubscriptionName, SubscriptionKind)],
+    done: flume::Sender<Result<(), (Status, String)>>,
+) {
+    let mut waiting = Vec::new();
+    for id in partitions {
+        for (subscription, kind) in subscriptions {
+            let command = Command::CreateSubscription {
+                subscription: subscription.clone(),
+                kind: *kind,
+            };
+            waiting.push(core.ask_shard(*id, command));
+        }
+    }
+    core.end_round();
+    spawn(async move {
+        let mut outcome = Ok(());
+        for answer in waiting {
+            outcome = outcome.and(match answer.recv_async().await {
+                Ok(Reply::Refused(refusal)) => Err((refusal.status, refusal.message)),
+                Ok(_) => Ok(()),
+                Err(_) => Err((Status::NotReady, "the partition was closed".to_owned())),
+            });
+        }
+        let _ = done.send(outcome);
+    });
 }
 
 /// Deletes a subscription. It has no client, so its answers are looked for among the effects.

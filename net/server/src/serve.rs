@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::admin;
 use crate::config::{Ready, ServeConfig, ServeError};
 use crate::control::{BrokerInfo, Control, CoreHandle, Group, Known, Placed, Rates};
-use crate::control::{note_made, read_made, specs};
+use crate::control::{note_made, read_made, specs, spread};
 use crate::data_dir::DataDir;
 use crate::lives::Lives;
 use crate::messages::{Ask, Order};
@@ -37,6 +37,8 @@ pub const ACKNOWLEDGEMENT_MEANS: &str = "An acknowledgement means: at `disk` (th
 const ORDERS_MAX: usize = 1024;
 /// Questions that may wait for the control thread.
 const ASKS_MAX: usize = 4096;
+/// Reports of consumers that may wait for the control thread; a core keeps what there is no room for.
+const SEAT_REPORTS_MAX: usize = 4096;
 /// Threads that make segments, remove them, sync in the background and read ahead: the first takes its
 /// time, and the others go on meanwhile.
 const HELPERS: usize = 4;
@@ -157,8 +159,9 @@ impl Broker<'_> {
             known.failed.insert(partition, reason);
         }
         let (control, asks) = flume::bounded::<Ask>(ASKS_MAX);
+        let (seats, reports) = flume::bounded(SEAT_REPORTS_MAX);
         let mut handles = Vec::new();
-        let mut seats = Vec::new();
+        let mut cores_seats = Vec::new();
         let mut opening = Vec::new();
         for (index, (listener, specs)) in listeners.into_iter().zip(by_core).enumerate() {
             known
@@ -171,7 +174,7 @@ impl Broker<'_> {
                 address: addresses[index].clone(),
             });
             opening.push(found);
-            seats.push(Some(Seat {
+            cores_seats.push(Some(Seat {
                 index,
                 broker: config.broker.clone(),
                 region: config.region.clone(),
@@ -181,13 +184,14 @@ impl Broker<'_> {
                 specs,
                 orders: ordered,
                 control: control.clone(),
+                seats: seats.clone(),
                 helpers: helpers.clone(),
                 opened,
             }));
         }
-        drop(control);
+        drop((control, seats));
         let mut cores = Cores::start(&cores_config, |core| {
-            let seat = seats[core].take().expect("each core is made once");
+            let seat = cores_seats[core].take().expect("each core is made once");
             move |context| run(seat, context)
         })
         .map_err(|error| ServeError::Preflight {
@@ -232,10 +236,12 @@ impl Broker<'_> {
         if let Err((_, reason)) = control.remove_deleted().await {
             recovery.push(reason);
         }
+        recovery.extend(control.finish_growths().await);
         if let Some(admin) = admin {
             tokio::spawn(admin::serve(admin, control.clone()));
         }
         tokio::spawn(control.clone().serve(asks));
+        tokio::spawn(spread(control.clone(), reports));
         // Whoever reads the ready line may send the signal at once.
         let signals = Signals::catch()?;
         if !stop.is_stopped() {

@@ -227,6 +227,7 @@ impl Session {
             },
             consumer,
             priority: subscribe.priority,
+            member: (subscribe.member != 0).then_some(subscribe.member),
             permits: subscribe.permits,
         };
         self.handle_on(partition, to, correlation, command)
@@ -406,6 +407,7 @@ fn question(admin: Admin<'_>) -> Question {
         }),
         Admin::ListTopics => Question::ListTopics,
         Admin::DescribeTopic { topic } => Question::DescribeTopic { topic },
+        Admin::GrowTopic { topic, partitions } => Question::GrowTopic { topic, partitions },
         Admin::DeleteTopic { topic } => Question::DeleteTopic { topic },
         Admin::Status => Question::Status,
         Admin::ListSubscriptions { topic } => Question::ListSubscriptions { topic },

@@ -48,13 +48,7 @@ pub struct CreateTopic<'a> {
 
 impl CreateTopic<'_> {
     fn check(&self) -> Result<(), Violation> {
-        if self.partitions > TOPIC_PARTITIONS_MAX {
-            let value = i128::from(self.partitions);
-            return Err(Violation::OutOfRange {
-                field: "partitions",
-                value,
-            });
-        }
+        check_partitions(self.partitions)?;
         check_count("regions", self.regions.len(), REGIONS_MAX)?;
         for region in &self.regions {
             if region.is_empty() {
@@ -64,6 +58,16 @@ impl CreateTopic<'_> {
         }
         Ok(())
     }
+}
+
+fn check_partitions(partitions: u32) -> Result<(), Violation> {
+    if partitions > TOPIC_PARTITIONS_MAX {
+        return Err(Violation::OutOfRange {
+            field: "partitions",
+            value: i128::from(partitions),
+        });
+    }
+    Ok(())
 }
 
 /// ADMIN: a request to administer. The answer is ADMIN_DONE.
@@ -77,6 +81,13 @@ pub enum Admin<'a> {
     DescribeTopic {
         /// The topic.
         topic: TopicName,
+    },
+    /// Gives a topic more partitions; answered with its description.
+    GrowTopic {
+        /// The topic.
+        topic: TopicName,
+        /// How many it is to have.
+        partitions: u32,
     },
     /// Deletes a topic with everything that it holds.
     DeleteTopic {
@@ -107,6 +118,7 @@ impl<'a> Admin<'a> {
             Self::CreateTopic(_) => schema::AdminVerb::CreateTopic,
             Self::ListTopics => schema::AdminVerb::ListTopics,
             Self::DescribeTopic { .. } => schema::AdminVerb::DescribeTopic,
+            Self::GrowTopic { .. } => schema::AdminVerb::GrowTopic,
             Self::DeleteTopic { .. } => schema::AdminVerb::DeleteTopic,
             Self::Status => schema::AdminVerb::Status,
             Self::ListSubscriptions { .. } => schema::AdminVerb::ListSubscriptions,
@@ -119,6 +131,7 @@ impl<'a> Admin<'a> {
         match self {
             Self::CreateTopic(CreateTopic { topic, .. })
             | Self::DescribeTopic { topic }
+            | Self::GrowTopic { topic, .. }
             | Self::DeleteTopic { topic }
             | Self::ListSubscriptions { topic }
             | Self::DeleteSubscription { topic, .. } => Some(topic),
@@ -148,6 +161,10 @@ impl<'a> Admin<'a> {
                 args.ack = schema::AckLevel(create.ack as u8);
                 args.min_isr = create.min_isr;
             }
+            Self::GrowTopic { partitions, .. } => {
+                check_partitions(*partitions)?;
+                args.partitions = *partitions;
+            }
             Self::DeleteSubscription { subscription, .. } => {
                 args.subscription = Some(builder.create_string(subscription.as_str()));
             }
@@ -174,6 +191,13 @@ impl<'a> Admin<'a> {
             schema::AdminVerb::CreateTopic => Self::CreateTopic(CreateTopic::read(table)?),
             schema::AdminVerb::ListTopics => Self::ListTopics,
             schema::AdminVerb::DescribeTopic => Self::DescribeTopic { topic: topic()? },
+            schema::AdminVerb::GrowTopic => {
+                check_partitions(table.partitions())?;
+                Self::GrowTopic {
+                    topic: topic()?,
+                    partitions: table.partitions(),
+                }
+            }
             schema::AdminVerb::DeleteTopic => Self::DeleteTopic { topic: topic()? },
             schema::AdminVerb::Status => Self::Status,
             schema::AdminVerb::ListSubscriptions => Self::ListSubscriptions { topic: topic()? },

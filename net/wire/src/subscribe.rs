@@ -85,6 +85,9 @@ pub struct Subscribe<'a> {
     /// Of a failover subscription: the active consumer is one of the lowest number. Of a shared
     /// one: while consumers of a lower number have permits, those of a higher get nothing.
     pub priority: u8,
+    /// Of a failover subscription: who the consumer is, the same number on all partitions and over
+    /// every stream, and no other consumer's; 0 when it does not say.
+    pub member: u64,
 }
 
 impl<'a> Subscribe<'a> {
@@ -108,6 +111,7 @@ impl<'a> Subscribe<'a> {
             consumer: Some(consumer),
             permits: self.permits,
             priority: self.priority,
+            member: self.member,
         };
         let table = schema::Subscribe::create(builder, &args);
         builder.finish_minimal(table);
@@ -136,6 +140,7 @@ impl<'a> Subscribe<'a> {
             consumer: table.consumer().unwrap_or_default(),
             permits: table.permits(),
             priority: table.priority(),
+            member: table.member(),
         };
         subscribe.check()?;
         Ok(subscribe)

@@ -119,6 +119,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 consumer: "reader 1",
                 permits: 100,
                 priority: 1,
+                member: 7,
             }),
         ),
         (1, 0, Request::Permits(Permits { messages: 50 })),

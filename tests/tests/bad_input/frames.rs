@@ -312,6 +312,7 @@ fn requests() -> Vec<RawFrame> {
         consumer: "c",
         permits: 1,
         priority: 0,
+        member: 0,
     };
     let ack = Ack {
         kind: AckKind::Individual,

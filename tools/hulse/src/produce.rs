@@ -296,8 +296,7 @@ mod tests {
         for (line, separator, key, value) in cases {
             let expected = Message {
                 key: key.map(str::as_bytes),
-                value: value.as_bytes(),
-                deliver_at_ms: None,
+                ..Message::new(value)
             };
             assert_eq!(message(line.as_bytes(), separator), expected);
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::CommonFlags;
 use crate::client::request;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::output::{self, human_bytes, ratio, table, text_of};
 use crate::policies::{self, PolicyFlags};
 
@@ -21,6 +21,17 @@ member of it.
 
 Example:
   hulse topic create orders --partitions 4 --ack disk";
+
+const GROW_AFTER_HELP: &str = "\
+Producers and consumers that are connected find the new partitions by themselves within a few
+seconds, and every subscription has them from their first message on. A topic never gets fewer
+partitions, and one that was created without --partitions cannot grow.
+
+A key's partition is its hash modulo the number of partitions, so that most keys have another one
+from then on: messages of one key from before and after may be received in any order.
+
+Example:
+  hulse topic grow orders --partitions 8";
 
 const DESCRIBE_AFTER_HELP: &str = "\
 Offsets count entries (a message or a batch) from 0. log_start is the oldest that is kept,
@@ -37,7 +48,8 @@ pub(crate) enum TopicVerb {
     /// Describe a topic, its partitions and its subscriptions
     #[command(after_help = DESCRIBE_AFTER_HELP)]
     Describe(TopicArgs),
-    /// Give a topic more partitions (not available yet)
+    /// Give a topic more partitions
+    #[command(after_help = GROW_AFTER_HELP)]
     Grow(GrowArgs),
     /// Set policies for one topic
     #[command(after_help = policies::HELP)]
@@ -90,8 +102,8 @@ pub(crate) struct CreateArgs {
 pub(crate) struct GrowArgs {
     /// The topic
     topic: String,
-    /// Number of partitions that it is to have
-    #[arg(long, value_name = "N")]
+    /// Number of partitions that it is to have, up to 1024
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     partitions: u32,
 }
 
@@ -134,11 +146,6 @@ struct Deleted<'a> {
 /// # Errors
 /// When no server can be reached, or it refuses.
 pub(crate) fn run(verb: &TopicVerb, common: &CommonFlags) -> Outcome {
-    if let TopicVerb::Grow(_) = verb {
-        return Err(Failure::not_available_yet(
-            "growing a topic (hulse topic grow); create it with all the --partitions it will need",
-        ));
-    }
     if let TopicVerb::Set(args) = verb {
         args.policies.some_changes()?;
     }
@@ -172,7 +179,12 @@ pub(crate) fn run(verb: &TopicVerb, common: &CommonFlags) -> Outcome {
                     format!("deleted {}\n", deleted.deleted)
                 })
             }
-            TopicVerb::Grow(_) => unreachable!("it was refused before"),
+            TopicVerb::Grow(args) => {
+                let grown = admin.grow_topic(&args.topic, args.partitions).await?;
+                show(&grown, json, |grown| {
+                    format!("{} has {} partitions\n", grown.name, grown.partitions.len())
+                })
+            }
         }
     })
 }

@@ -202,6 +202,28 @@ pub enum TopicError {
         /// How many were asked for.
         partitions: u32,
     },
+    /// A topic that was made without a number of partitions.
+    #[error(
+        "topic {topic} was made without partitions, so it cannot grow: its one partition has no \
+         number, and the ids of its messages say so; create another topic with --partitions"
+    )]
+    NotPartitioned {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// Fewer partitions than there are.
+    #[error(
+        "topic {topic} has {partitions} partitions and cannot be made smaller, to {asked}: a \
+         partition's messages would be lost"
+    )]
+    Shrinks {
+        /// The topic.
+        topic: TopicName,
+        /// How many it has.
+        partitions: usize,
+        /// How many were asked for.
+        asked: u32,
+    },
     /// A region without a broker.
     #[error("no broker stands in region {region:?}")]
     UnknownRegion {
@@ -256,6 +278,8 @@ impl TopicError {
             Self::Name { .. } | Self::PartitionName { .. } => Status::InvalidName,
             Self::NotEnoughBrokers { .. } => Status::NotEnoughReplicas,
             Self::Partitions { .. }
+            | Self::NotPartitioned { .. }
+            | Self::Shrinks { .. }
             | Self::UnknownRegion { .. }
             | Self::Regions { .. }
             | Self::Replicas { .. }

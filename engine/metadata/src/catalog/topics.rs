@@ -70,6 +70,7 @@ impl<S: Store> Catalog<S> {
                 ack,
                 min_isr,
                 state: TopicState::Active,
+                growing_from: None,
                 policies: Policies::default(),
             };
             if let Step::Applied = self.put(&key, None, &record).await? {
@@ -205,7 +206,7 @@ impl<S: Store> Catalog<S> {
         let topic = found.record;
         let there = match partition {
             Some(partition) => {
-                topic.partitioned && (0..).zip(&topic.partitions).any(|(i, _)| i == partition)
+                topic.partitioned && (0..).zip(topic.usable()).any(|(i, _)| i == partition)
             }
             None => true,
         };

@@ -74,6 +74,10 @@ pub struct TopicRecord {
     pub min_isr: u32,
     /// Whether it may be used.
     pub state: TopicState,
+    /// While it grows: how many of its partitions may be used. The others are being made, and given
+    /// the subscriptions that there are, before anybody is told of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growing_from: Option<u32>,
     /// What holds for it alone.
     #[serde(default, with = "policies", skip_serializing_if = "Policies::is_empty")]
     pub policies: Policies,
@@ -94,6 +98,18 @@ impl TopicRecord {
         #[expect(clippy::cast_precision_loss, reason = "a handful of regions")]
         let regions = self.regions.len() as f64;
         f64::from(self.replicas) / regions
+    }
+
+    /// The partitions that may be used: all, unless it grows.
+    #[must_use]
+    pub fn usable(&self) -> &[PartitionRecord] {
+        let usable = self
+            .growing_from
+            .and_then(|from| usize::try_from(from).ok());
+        let usable = usable.map_or(self.partitions.len(), |from| {
+            from.min(self.partitions.len())
+        });
+        &self.partitions[..usable]
     }
 
     /// How its partitions are placed.

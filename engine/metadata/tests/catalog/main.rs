@@ -3,6 +3,7 @@
 mod books;
 mod faulty_store;
 mod groups;
+mod growing;
 mod interleavings;
 mod interruptions;
 mod registering;

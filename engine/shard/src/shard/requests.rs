@@ -78,6 +78,7 @@ impl<D: Disk> Shard<D> {
                 start,
                 consumer,
                 priority,
+                member,
                 permits,
             } if opens => Opening::Consumer(Subscribing {
                 subscription,
@@ -85,6 +86,7 @@ impl<D: Disk> Shard<D> {
                 start,
                 consumer,
                 priority,
+                member,
                 permits,
             }),
             Command::SeekSubscription {
@@ -92,6 +94,11 @@ impl<D: Disk> Shard<D> {
                 to: place,
             } => {
                 partition.seek_named(clock, &subscription, place, to, correlation)?;
+                self.touch(id);
+                return Ok(());
+            }
+            Command::CreateSubscription { subscription, kind } => {
+                partition.create_subscription(clock, &subscription, kind, to, correlation)?;
                 self.touch(id);
                 return Ok(());
             }
@@ -228,8 +235,7 @@ impl<D: Disk> Shard<D> {
                 Role::Consumer(seat),
             ) => {
                 let receipt = receipt.filter(|_| wanted);
-                let subscription = seat.subscription;
-                partition.acknowledge_cumulative(clock, subscription, up_to, to, receipt)?;
+                partition.acknowledge_cumulative(clock, seat, up_to, to, receipt)?;
                 self.touch(id);
             }
             (
@@ -240,8 +246,7 @@ impl<D: Disk> Shard<D> {
                 Role::Consumer(seat),
             ) => {
                 let receipt = receipt.filter(|_| wanted);
-                let subscription = seat.subscription;
-                partition.acknowledge_individual(clock, subscription, messages, to, receipt)?;
+                partition.acknowledge_individual(clock, seat, messages, to, receipt)?;
                 self.touch(id);
             }
             (Command::Seek(place), Role::Consumer(seat)) => {

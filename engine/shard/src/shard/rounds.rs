@@ -294,12 +294,13 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Delivers what can be delivered, to one subscription of a partition or to all.
-    pub(super) fn dispatch(&mut self, id: PartitionId, only: Option<u64>, fx: &mut Vec<Effect<D>>) {
+    pub(crate) fn dispatch(&mut self, id: PartitionId, only: Option<u64>, fx: &mut Vec<Effect<D>>) {
         if self.stopping {
             return;
         }
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.dispatch(self.wall_ms, only, &mut self.outlets, fx);
+            self.note_changed_seats(id);
             self.end_streams(id);
         }
     }

@@ -130,10 +130,14 @@ fn the_account_finds_faults() {
         (Fault::OldDisk, forgets),
     ];
     for (fault, rules) in faults {
-        for seed in 0..2 {
+        // Not every course of events meets every fault.
+        let mut found_from = 0;
+        for seed in 0..5 {
             let run = || World::new(seed, DISK, Faults::of(fault)).run();
-            let found = std::panic::catch_unwind(run);
-            let found = found.expect_err(&format!("{fault:?} is not found from seed {seed}"));
+            let Err(found) = std::panic::catch_unwind(run) else {
+                continue;
+            };
+            found_from += 1;
             let text = found.downcast_ref::<String>().unwrap();
             let is_rule = rules.iter().any(|rule| text.contains(rule));
             assert!(
@@ -141,5 +145,9 @@ fn the_account_finds_faults() {
                 "{fault:?} is found from seed {seed} in another way: {text}"
             );
         }
+        assert!(
+            found_from >= 2,
+            "{fault:?} is found from {found_from} of 5 seeds"
+        );
     }
 }

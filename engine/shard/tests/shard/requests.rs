@@ -130,6 +130,7 @@ impl Sent {
                     },
                     consumer: "world".to_owned(),
                     priority: 0,
+                    member: None,
                     permits: *permits,
                 },
             ),

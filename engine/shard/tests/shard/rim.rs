@@ -158,6 +158,7 @@ pub(crate) fn subscribe_as(
         start: StartFrom::Earliest,
         consumer: consumer.to_owned(),
         priority: 0,
+        member: None,
         permits,
     }
 }

@@ -3,7 +3,7 @@
 //! Method: few consumers, entry by entry.
 
 use hulse_model::{Offset, Status};
-use hulse_shard::{AckLevel, Command, Reply, StreamKey};
+use hulse_shard::{AckLevel, Command, Reply, SeekTo, StreamKey};
 use hulse_subscription::SubscriptionKind::{self, Failover, KeyShared, Shared};
 
 use crate::rim::{Rim, Told, key, subscribe_as, whole};
@@ -219,4 +219,146 @@ fn the_next_active_consumer_is_told_so_before_it_gets_what_came_meanwhile() {
         panic!("that it is active, and the entry: {told:?}");
     };
     assert_eq!(entry.header.offset, Offset(1));
+}
+
+/// A consumer of subscription `s` that says who it is.
+fn member(rim: &mut Rim, connection: u64, member: u64) -> StreamKey {
+    let mut command = subscribe_as(Failover, "s", &format!("c{connection}"), 9);
+    if let Command::Subscribe { member: who, .. } = &mut command {
+        *who = Some(member);
+    }
+    rim.attached_by(key(connection, 1), command)
+}
+
+/// Acknowledges everything up to an entry, and says what the answer was.
+fn acknowledge_up_to(rim: &mut Rim, stream: StreamKey, offset: u64) -> Result<(), Status> {
+    let up_to = whole(offset);
+    let receipt = true;
+    let id = rim.ask(stream, Command::AckCumulative { up_to, receipt });
+    rim.settle();
+    let told = rim.told(stream).into_iter();
+    let mut answers = told.filter_map(|told| match told {
+        Told::Reply(to, Reply::Acked) if to == id => Some(Ok(())),
+        Told::Reply(to, Reply::Refused(refusal)) if to == id => Some(Err(refusal.status)),
+        _ => None,
+    });
+    answers.next().expect("it is answered")
+}
+
+fn mark(rim: &Rim) -> u64 {
+    let stats = rim.shard.describe(crate::rim::PARTITION).unwrap();
+    stats.subscriptions[0].mark.offset.0
+}
+
+#[test]
+fn an_acknowledgement_from_an_earlier_turn_moves_nothing() {
+    let mut rim = rim(4);
+    let b = consumer(&mut rim, 3, Failover, 9);
+    assert_eq!(rim.delivered(b), [0, 1, 2, 3]);
+    let a = consumer(&mut rim, 2, Failover, 2);
+    rim.pass(100);
+    rim.pass(1_000);
+    rim.settle();
+    assert_eq!(
+        rim.delivered(a),
+        [0, 1],
+        "it has taken over, from the mark on"
+    );
+    assert_eq!(acknowledge_up_to(&mut rim, b, 3), Err(Status::NotActive));
+    let messages = &[whole(0), whole(2)][..];
+    let receipt = false;
+    rim.say(b, Command::AckIndividual { messages, receipt });
+    rim.settle();
+    assert_eq!(mark(&rim), 0);
+    assert!(
+        rim.told(b).is_empty(),
+        "who wants no receipt is told nothing"
+    );
+    assert_eq!(acknowledge_up_to(&mut rim, a, 0), Ok(()));
+    assert_eq!(mark(&rim), 1);
+    assert_eq!(
+        acknowledge_up_to(&mut rim, b, 0),
+        Ok(()),
+        "it is acknowledged"
+    );
+    // The other one is back, and is given again what it was given long ago.
+    rim.disconnect(2);
+    rim.end_round();
+    assert_eq!(rim.delivered(b), [1, 2, 3]);
+    assert_eq!(acknowledge_up_to(&mut rim, b, 3), Ok(()));
+    assert_eq!(mark(&rim), 4);
+}
+
+#[test]
+fn what_a_consumer_was_given_in_this_turn_alone_it_may_acknowledge() {
+    let mut rim = rim(4);
+    let b = consumer(&mut rim, 3, Failover, 9);
+    assert_eq!(rim.delivered(b), [0, 1, 2, 3]);
+    let a = consumer(&mut rim, 2, Failover, 0);
+    rim.pass(100);
+    rim.pass(1_000);
+    rim.settle();
+    rim.told.clear();
+    rim.disconnect(2);
+    rim.say(b, Command::Redeliver { entries: &[] });
+    rim.end_round();
+    // It is active again and has permits for some of them.
+    assert_eq!(rim.delivered(b), [0, 1, 2, 3]);
+    let to = SeekTo::Earliest;
+    rim.ask(b, Command::Seek(to));
+    rim.settle();
+    rim.told.clear();
+    assert_eq!(acknowledge_up_to(&mut rim, b, 3), Err(Status::NotActive));
+    rim.say(b, Command::Permits(2));
+    rim.settle();
+    assert_eq!(mark(&rim), 0, "what is to come again is not taken away");
+    let _ = a;
+}
+
+#[test]
+fn a_lost_connection_does_not_end_the_turn_of_a_consumer_that_says_who_it_is() {
+    let mut rim = rim(3);
+    let first = member(&mut rim, 2, 7);
+    assert_eq!(rim.delivered(first), [0, 1, 2]);
+    // The broker holds the lost stream for living when it comes back.
+    let again = member(&mut rim, 3, 7);
+    assert_eq!(active(&mut rim, first), [false], "at once");
+    assert_eq!(acknowledge_up_to(&mut rim, again, 1), Ok(()));
+    rim.disconnect(3);
+    rim.disconnect(2);
+    rim.end_round();
+    let other = member(&mut rim, 4, 8);
+    assert_eq!(rim.delivered(other), [2]);
+    let late = member(&mut rim, 5, 7);
+    assert_eq!(acknowledge_up_to(&mut rim, late, 2), Err(Status::NotActive));
+}
+
+#[test]
+fn the_preferred_consumer_is_active_and_an_older_preference_is_passed_over() {
+    let mut rim = rim(0);
+    let [a, b, c] = [2, 3, 4].map(|it| member(&mut rim, it, it));
+    let prefer = |rim: &mut Rim, member: u64, generation: u64| {
+        let name = "s".parse().unwrap();
+        let partition = crate::rim::PARTITION;
+        rim.act(|shard, _, fx| shard.prefer(partition, &name, member, generation, fx));
+        rim.settle();
+    };
+    rim.told.clear();
+    prefer(&mut rim, 4, 5);
+    assert_eq!(active(&mut rim, c), [true]);
+    assert_eq!(active(&mut rim, a), [false]);
+    prefer(&mut rim, 3, 4);
+    assert_eq!(active(&mut rim, b), [], "that was said before");
+    // Whoever comes disturbs nobody.
+    let d = member(&mut rim, 9, 9);
+    assert_eq!(active(&mut rim, d), [false]);
+    assert_eq!(active(&mut rim, c), []);
+    // It goes: another takes over in the same round, without a word from anybody.
+    rim.disconnect(4);
+    rim.end_round();
+    let now = [a, b, d].map(|it| active(&mut rim, it));
+    assert_eq!(now.iter().flatten().filter(|it| **it).count(), 1, "{now:?}");
+    prefer(&mut rim, 3, 6);
+    let then = active(&mut rim, b);
+    assert!(now[1] == [true] || then == [true], "{now:?} {then:?}");
 }

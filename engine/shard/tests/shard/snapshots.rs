@@ -333,6 +333,7 @@ fn a_damaged_snapshot_is_not_relied_on() {
             start: hulse_shard::StartFrom::Latest,
             consumer: String::new(),
             priority: 0,
+            member: None,
             permits: 0,
         };
         rim.ask_on(key(7, 1), command);

@@ -146,7 +146,7 @@ impl World {
         let claim = Claim {
             priority,
             name,
-            slots: &[],
+            ..Claim::default()
         };
         let result = self.dispatcher.attach(id(consumer), claim, &self.cursor);
         if self.account.consumers[consumer].attached {

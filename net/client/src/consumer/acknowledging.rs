@@ -27,36 +27,56 @@ impl PartitionConsumer {
         reach: Reach,
         receipt: bool,
     ) -> Result<Option<AckReceipt>, ClientError> {
-        self.acknowledge_with(receipt, |state| match reach {
-            Reach::Range => state.acknowledge(range),
-            Reach::UpTo => state.acknowledge_up_to(range.offset, range.last_index),
+        self.acknowledge_with(receipt, |state| {
+            if state.turn.is_over(range.offset) {
+                return false;
+            }
+            match reach {
+                Reach::Range => state.acknowledge(range),
+                Reach::UpTo => state.acknowledge_up_to(range.offset, range.last_index),
+            }
+            true
         })
     }
 
     /// Acknowledges the messages of several ranges, which share one receipt.
     pub(crate) fn acknowledge_all(&self, ranges: &[AckRange]) -> Result<AckReceipt, ClientError> {
         let receipt = self.acknowledge_with(true, |state| {
+            let mut all = true;
             for range in ranges {
-                state.acknowledge(*range);
+                if state.turn.is_over(range.offset) {
+                    all = false;
+                } else {
+                    state.acknowledge(*range);
+                }
             }
+            all
         });
         receipt.and_then(|receipt| receipt.ok_or(ClientError::Closed))
     }
 
+    /// `acknowledge` says whether it could: what another consumer gets now moves nothing, which is
+    /// an error for those alone who want to know that it is done.
     fn acknowledge_with(
         &self,
         receipt: bool,
-        acknowledge: impl FnOnce(&mut State),
+        acknowledge: impl FnOnce(&mut State) -> bool,
     ) -> Result<Option<AckReceipt>, ClientError> {
         let mut state = self.state();
         if let Some(error) = &state.failed {
             return Err(error.clone());
         }
-        acknowledge(&mut state);
-        let receipt = receipt.then(|| state.acks.receipt());
+        let all = acknowledge(&mut state);
+        let receipt = match (receipt, all) {
+            (true, true) => Ok(Some(state.acks.receipt())),
+            (true, false) => Err(ClientError::NotActive {
+                partition: self.partition,
+            }),
+            (false, _) => Ok(None),
+        };
         self.mark(&mut state);
         self.arm(&mut state);
-        Ok(receipt)
+        receipt
     }
 
     /// The receipts of all acknowledgements that are not confirmed yet.

@@ -196,6 +196,22 @@ impl AckQueue {
         waiting
     }
 
+    /// Forgets what has not been sent, and gives the receipts of that which are waited for. What
+    /// is on its way is answered.
+    pub(crate) fn clear_unsent(&mut self) -> Vec<AckReceipt> {
+        let mut waiting: Vec<_> = self.receipt.take().into_iter().collect();
+        self.cumulative = None;
+        self.individual.clear();
+        self.since = None;
+        self.frames.retain_mut(|frame| {
+            if frame.correlation.is_none() {
+                waiting.extend(frame.receipt.take());
+            }
+            frame.correlation.is_some()
+        });
+        waiting
+    }
+
     /// Forgets everything, and gives the receipts that are still waited for.
     pub(crate) fn clear(&mut self) -> Vec<AckReceipt> {
         let mut waiting: Vec<_> = self

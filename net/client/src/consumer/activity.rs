@@ -21,6 +21,13 @@ impl ActivePartitions {
         Self(Arc::new(watch::Sender::new(active)))
     }
 
+    /// A partition that the topic has not had before.
+    pub(crate) fn add(&self, kind: SubscriptionType, partition: i32) {
+        if kind != SubscriptionType::Failover {
+            self.set(partition, true);
+        }
+    }
+
     fn set(&self, partition: i32, active: bool) {
         self.0.send_if_modified(|partitions| {
             if active {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::consumer::acknowledging::Reach;
 use crate::consumer::dead_letters::range;
 use crate::consumer::partition::PartitionConsumer;
+use crate::partitions::Partitions;
 
 /// Messages that the application was handed, and whether it has done with them. Pure.
 ///
@@ -91,7 +92,7 @@ pub(super) struct AutoCommit {
     /// Messages that are acknowledged at once when so many are done with.
     count: usize,
     progress: Mutex<Progress>,
-    partitions: Vec<Arc<PartitionConsumer>>,
+    partitions: Arc<Partitions<PartitionConsumer>>,
 }
 
 impl AutoCommit {
@@ -99,7 +100,7 @@ impl AutoCommit {
     pub(super) fn start(
         (interval, count): (Duration, usize),
         in_order: bool,
-        partitions: Vec<Arc<PartitionConsumer>>,
+        partitions: Arc<Partitions<PartitionConsumer>>,
     ) -> (Arc<Self>, AbortHandle) {
         let commit = Arc::new(Self {
             count,
@@ -149,8 +150,8 @@ impl AutoCommit {
             false => Reach::Range,
         };
         for id in progress.take_done() {
-            let mut partitions = self.partitions.iter();
-            if let Some(partition) = partitions.find(|it| it.partition == id.partition) {
+            let partitions = self.partitions.now();
+            if let Some(partition) = partitions.iter().find(|it| it.partition == id.partition) {
                 // It is kept until the broker has confirmed it. A consumer that has failed or is closed
                 // leaves its messages to the next.
                 let _ = partition.acknowledge(range(id), reach, false);

@@ -12,14 +12,17 @@ use crate::client::{Client, ClientShared, subscription_name, topic_name};
 use crate::consumer::activity::{ActivePartitions, Activity};
 use crate::consumer::auto_commit::AutoCommit;
 use crate::consumer::dead_letters::{DeadLetterPolicy, DeadLetters};
+use crate::consumer::growth::Growing;
 use crate::consumer::inbox::Inbox;
 use crate::consumer::partition::{PartitionConsumer, Settings};
 use crate::consumer::seen::SkipSeen;
 use crate::consumer::shared::SharedInbox;
 use crate::consumer::supervisor::{open, supervise};
 use crate::consumer::window::QueueLimits;
-use crate::consumer::{Consumer, Partitions};
+use crate::consumer::{Consumer, OwnPartitions};
 use crate::error::ClientError;
+use crate::growth::may_grow;
+use crate::partitions::Partitions;
 use crate::retrying::{RetryPolicy, RetryingConsumer};
 
 const QUEUE_MESSAGES: u32 = 50_000;
@@ -271,6 +274,7 @@ impl ConsumerBuilder {
             start: self.start,
             consumer: self.name,
             priority: self.priority,
+            member: rand::random_range(1..=u64::MAX),
             skip_seen,
             negative_ack_delay: self.negative_ack_delay,
             ack_timeout: self.ack_timeout,
@@ -297,7 +301,7 @@ impl ConsumerBuilder {
         let inbox = Arc::new(SharedInbox::new(Inbox::new(
             &numbers, self.queue, skip_seen,
         )));
-        let mut partitions = Partitions::default();
+        let mut list = Vec::new();
         let mut opening = JoinSet::new();
         for (lane, number) in numbers.into_iter().enumerate() {
             let partition = Arc::new(PartitionConsumer::new(
@@ -313,35 +317,45 @@ impl ConsumerBuilder {
                     changes: settings.kind == SubscriptionType::Failover,
                 },
             ));
-            partitions.list.push(Arc::clone(&partition));
+            list.push(Arc::clone(&partition));
             let attempts = Attempts::new(client.operation_timeout);
             opening.spawn(async move { open(&partition, attempts, false).await });
         }
         while let Some(opened) = opening.join_next().await {
             opened.map_err(|_| ClientError::Closed)??;
         }
-        for partition in &partitions.list {
-            let task = tokio::spawn(supervise(Arc::clone(partition)));
-            partitions.tasks.push(task.abort_handle());
+        let partitions = Arc::new(Partitions::default());
+        for partition in list {
+            let task = tokio::spawn(supervise(Arc::clone(&partition)));
+            partitions.add(partition, task.abort_handle());
+        }
+        if may_grow(&settings.topic, &places) {
+            let growing = Growing {
+                client: Arc::clone(&client),
+                settings: settings.clone(),
+                inbox: Arc::clone(&inbox),
+                active: active.clone(),
+                partitions: Arc::clone(&partitions),
+            };
+            partitions.add_task(tokio::spawn(growing.run()).abort_handle());
         }
         let dead_letters = dead_letter.map(|(max_redeliveries, topic)| {
             let (dead_letters, task) = DeadLetters::start(
                 max_redeliveries,
                 &topic,
                 Arc::clone(&client),
-                partitions.list.clone(),
+                Arc::clone(&partitions),
             );
-            partitions.tasks.push(task);
+            partitions.add_task(task);
             dead_letters
         });
         let auto_commit = self.auto_commit.map(|when| {
-            let list = partitions.list.clone();
-            let (commit, task) = AutoCommit::start(when, in_order, list);
-            partitions.tasks.push(task);
+            let (commit, task) = AutoCommit::start(when, in_order, Arc::clone(&partitions));
+            partitions.add_task(task);
             commit
         });
         Ok(Consumer {
-            partitions,
+            partitions: OwnPartitions(partitions),
             inbox,
             client,
             active,

@@ -14,6 +14,7 @@ use crate::consumer::partition::{PartitionConsumer, Settings};
 use crate::consumer::received::Received;
 use crate::error::ClientError;
 use crate::message::Message;
+use crate::partitions::Partitions;
 use crate::producer::{Producer, ProducerBuilder, SendHandle};
 
 /// Messages that may wait to be published.
@@ -90,7 +91,7 @@ impl DeadLetters {
         max_redeliveries: u32,
         topic: &TopicName,
         client: Arc<ClientShared>,
-        partitions: Vec<Arc<PartitionConsumer>>,
+        partitions: Arc<Partitions<PartitionConsumer>>,
     ) -> (Self, AbortHandle) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let publisher = Publisher {
@@ -128,7 +129,7 @@ impl DeadLetters {
 struct Publisher {
     topic: String,
     client: Arc<ClientShared>,
-    partitions: Vec<Arc<PartitionConsumer>>,
+    partitions: Arc<Partitions<PartitionConsumer>>,
     /// Made when it is needed first, and again after a failure.
     producer: Option<Producer>,
 }
@@ -174,8 +175,7 @@ impl Publisher {
         producer
             .send(Message {
                 key: letter.key(),
-                value: letter.value(),
-                deliver_at_ms: None,
+                ..Message::new(letter.value())
             })
             .await
     }
@@ -206,10 +206,10 @@ impl Publisher {
         cause
     }
 
-    fn place(&self, id: MessageId) -> Option<(&Arc<PartitionConsumer>, AckRange)> {
-        let mut partitions = self.partitions.iter();
-        let partition = partitions.find(|partition| partition.partition == id.partition)?;
-        Some((partition, range(id)))
+    fn place(&self, id: MessageId) -> Option<(Arc<PartitionConsumer>, AckRange)> {
+        let partitions = self.partitions.now();
+        let partition = partitions.iter().find(|it| it.partition == id.partition)?;
+        Some((Arc::clone(partition), range(id)))
     }
 }
 

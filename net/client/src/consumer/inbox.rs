@@ -81,6 +81,8 @@ pub(crate) enum Taken {
 pub(crate) struct Inbox {
     items: VecDeque<Item>,
     lanes: Vec<Lane>,
+    limits: QueueLimits,
+    skip_seen: SkipSeen,
     closed: Option<ClientError>,
 }
 
@@ -88,23 +90,33 @@ impl Inbox {
     /// An empty inbox for these partitions. `skip_seen` says whether a message that comes again is
     /// handed out again.
     pub(crate) fn new(partitions: &[i32], limits: QueueLimits, skip_seen: SkipSeen) -> Self {
-        let lane = |partition: &i32| Lane {
-            partition: *partition,
+        let mut inbox = Self {
+            items: VecDeque::new(),
+            lanes: Vec::new(),
+            limits,
+            skip_seen,
+            closed: None,
+        };
+        for partition in partitions {
+            inbox.add(*partition);
+        }
+        inbox
+    }
+
+    /// Adds a partition. Gives its lane: they count from 0.
+    pub(crate) fn add(&mut self, partition: i32) -> usize {
+        self.lanes.push(Lane {
+            partition,
             generation: 0,
-            window: Window::new(limits),
+            window: Window::new(self.limits),
             paused: false,
             moving: false,
-            seen: Seen::new(skip_seen),
+            seen: Seen::new(self.skip_seen),
             handed_out: None,
             has_error: false,
             stopped: None,
-        };
-        let lanes = partitions.iter().map(lane).collect();
-        Self {
-            items: VecDeque::new(),
-            lanes,
-            closed: None,
-        }
+        });
+        self.lanes.len() - 1
     }
 
     /// A new stream begins: what came over the one before is dropped, since it comes again.

@@ -24,8 +24,8 @@ impl Consumer {
     /// What a broker refuses; the last cause when the client's operation time-out is over.
     pub async fn last_message_ids(&self) -> Result<Vec<MessageId>, ClientError> {
         let mut ids = Vec::new();
-        for partition in &self.partitions.list {
-            let last = self.last_of(partition).await?;
+        for partition in self.partitions.all() {
+            let last = self.last_of(&partition).await?;
             ids.extend(last.last.map(|last| MessageId {
                 term: last.term,
                 offset: last.offset,
@@ -47,9 +47,9 @@ impl Consumer {
         if self.inbox.lock().has_items() {
             return Ok(true);
         }
-        for partition in &self.partitions.list {
+        for partition in self.partitions.all() {
             let handed_out = self.inbox.lock().handed_out(partition.lane);
-            let last = self.last_of(partition).await?;
+            let last = self.last_of(&partition).await?;
             let next = match handed_out {
                 Some(newest) => Position {
                     offset: newest.offset,

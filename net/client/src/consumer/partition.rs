@@ -18,6 +18,7 @@ use crate::consumer::last::LastAsked;
 use crate::consumer::redelivery::Redelivery;
 use crate::consumer::seen::SkipSeen;
 use crate::consumer::shared::SharedInbox;
+use crate::consumer::turn::Turn;
 use crate::error::ClientError;
 use crate::lookup::Places;
 
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) start: StartFrom,
     pub(crate) consumer: String,
     pub(crate) priority: u8,
+    /// Who the consumer is, on all partitions: a random number.
+    pub(crate) member: u64,
     pub(crate) skip_seen: SkipSeen,
     pub(crate) negative_ack_delay: Duration,
     pub(crate) ack_timeout: Option<Duration>,
@@ -63,6 +66,7 @@ pub(super) struct State {
     pub(super) acks: AckQueue,
     pub(super) redelivery: Redelivery,
     pub(super) activity: Activity,
+    pub(super) turn: Turn,
     /// The writer has been told that there is something to write.
     pub(super) marked: bool,
     /// Permits that came up before the link was there.
@@ -114,6 +118,7 @@ impl PartitionConsumer {
             acks: AckQueue::default(),
             redelivery: Redelivery::new(settings.ack_timeout),
             activity,
+            turn: Turn::default(),
             marked: false,
             owed_permits: 0,
             seek: None,

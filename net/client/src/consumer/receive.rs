@@ -140,8 +140,12 @@ impl Consumer {
     }
 
     fn grant(&self, grants: Vec<Grant>) {
+        if grants.is_empty() {
+            return;
+        }
+        let partitions = self.partitions.now();
         for grant in grants {
-            self.partitions.list[grant.lane].grant(grant);
+            partitions[grant.lane].grant(grant);
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hulse_model::{Entry, Status};
-use hulse_wire::{Ack, Deliver, ErrorReply, Redeliver, Reply, Request};
+use hulse_wire::{Ack, Deliver, ErrorReply, Redeliver, Reply, Request, SubscriptionType};
 
 use crate::connection::{IncomingFrame, StreamHandler};
+use crate::consumer::acks::AckReceipt;
 use crate::consumer::delivery::Delivery;
 use crate::consumer::inbox::Grant;
 use crate::consumer::partition::{PartitionConsumer, State};
@@ -65,7 +66,12 @@ impl StreamHandler for ConsumerStream {
                 }
             }
             Reply::Active(active) if state.activity.changes => {
-                owner.on_active(&mut state, active.active);
+                let forgotten = owner.on_active(&mut state, active.active);
+                drop(state);
+                let partition = owner.partition;
+                for receipt in forgotten {
+                    receipt.complete(Err(ClientError::NotActive { partition }));
+                }
             }
             Reply::Error(error) if correlation == 0 => {
                 drop(state);
@@ -144,6 +150,9 @@ impl PartitionConsumer {
             Ok(_) => return Err("a record was delivered as an entry".to_owned()),
             Err(error) => return Err(format!("a delivered entry is damaged: {error}")),
         };
+        if self.settings.kind == SubscriptionType::Failover {
+            self.state().turn.came(header.offset);
+        }
         let acked = deliver.acked.iter().collect();
         let delivery = Delivery::new(header, entry, acked, deliver.redelivery_count);
         let (kept, grant) = {
@@ -188,9 +197,13 @@ impl PartitionConsumer {
     }
 
     /// Of a failover subscription: whether the messages come to this consumer from now on.
-    fn on_active(&self, state: &mut State, active: bool) {
+    /// Gives the receipts of acknowledgements that come too late.
+    fn on_active(&self, state: &mut State, active: bool) -> Vec<AckReceipt> {
         state.activity.set(active);
+        let mut forgotten = Vec::new();
         if !active {
+            state.turn.ends();
+            forgotten = state.acks.clear_unsent();
             // What it held goes to another consumer, also what waits here.
             self.given_out_anew(state);
             let grant = {
@@ -200,6 +213,7 @@ impl PartitionConsumer {
             };
             self.permit(state, grant.map_or(0, |grant| grant.permits));
         }
+        forgotten
     }
 
     fn on_seek_done(&self, state: &mut State) -> Option<Grant> {
@@ -247,7 +261,12 @@ impl PartitionConsumer {
 
     /// An acknowledgement or a seek was refused.
     fn on_refusal(&self, state: &mut State, correlation: u64, error: &ErrorReply<'_>) {
-        let cause = ClientError::refused(error);
+        let cause = match error.status == Status::NotActive {
+            true => ClientError::NotActive {
+                partition: self.partition,
+            },
+            false => ClientError::refused(error),
+        };
         if let Some(asked) = state.last_asked.remove(&correlation) {
             // As above.
             let _ = asked.send(Err(cause));

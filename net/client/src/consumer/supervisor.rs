@@ -122,6 +122,7 @@ async fn open_once(
         consumer: &settings.consumer,
         permits,
         priority: settings.priority,
+        member: settings.member,
     });
     let answer = match slot.request(&request, deadline).await {
         Ok(answer) => answer,

@@ -12,13 +12,16 @@ use tokio::task::JoinSet;
 use crate::attempts::Attempts;
 use crate::client::{ClientShared, invalid_name, topic_name};
 use crate::error::ClientError;
+use crate::growth::may_grow;
+use crate::partitions::Partitions;
 use crate::producer::batcher::BatchLimits;
 use crate::producer::budget::Budget;
+use crate::producer::growth::grow;
 use crate::producer::partition::{PartitionProducer, Settings};
 use crate::producer::route::Router;
 use crate::producer::shared::ProducerShared;
 use crate::producer::supervisor::{open, supervise};
-use crate::producer::{Partitions, Producer};
+use crate::producer::{OwnPartitions, Producer};
 
 const BATCH_MESSAGES: u32 = 1_000;
 const BATCH_BYTES: usize = 128 * 1024;
@@ -172,7 +175,7 @@ impl ProducerBuilder {
         };
         let budget = Budget::new(self.in_flight_bytes, self.in_flight_messages);
         let shared = Arc::new(ProducerShared::new(budget));
-        let mut partitions = Partitions::default();
+        let mut list = Vec::new();
         let mut opening = JoinSet::new();
         for place in places.all() {
             let partition = Arc::new(PartitionProducer::new(
@@ -182,7 +185,7 @@ impl ProducerBuilder {
                 place.partition,
                 Arc::clone(&shared),
             ));
-            partitions.list.push(Arc::clone(&partition));
+            list.push(Arc::clone(&partition));
             let attempts = Attempts::new(client.operation_timeout);
             if settings.access != Access::Shared {
                 // In their order, so that no two producers each have what the other waits for.
@@ -194,13 +197,23 @@ impl ProducerBuilder {
         while let Some(opened) = opening.join_next().await {
             opened.map_err(|_| ClientError::Closed)??;
         }
-        for partition in &partitions.list {
-            let task = tokio::spawn(supervise(Arc::clone(partition)));
-            partitions.tasks.push(task.abort_handle());
+        let router = Router::new(list.len(), rand::random::<u16>().into());
+        let partitions = Arc::new(Partitions::default());
+        for partition in list {
+            let task = tokio::spawn(supervise(Arc::clone(&partition)));
+            partitions.add(partition, task.abort_handle());
         }
-        let router = Router::new(partitions.list.len(), rand::random::<u16>().into());
+        if may_grow(&settings.topic, &places) {
+            let task = tokio::spawn(grow(
+                Arc::clone(&client),
+                settings,
+                Arc::clone(&shared),
+                Arc::clone(&partitions),
+            ));
+            partitions.add_task(task.abort_handle());
+        }
         Ok(Producer {
-            partitions,
+            partitions: OwnPartitions(partitions),
             shared,
             router,
             client,

@@ -147,6 +147,15 @@ impl PartitionProducer {
         }
     }
 
+    /// The topic has this partition since the producer was built. A name is not taken over there
+    /// from whoever has opened it since: that one is the later of the two, and the first opening of
+    /// a name has the epoch 0.
+    pub(super) fn take_up(&self) {
+        if self.settings.name.is_some() {
+            self.state().epoch = Some(0);
+        }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

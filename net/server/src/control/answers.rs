@@ -33,6 +33,9 @@ impl Control {
                 let topic = self.find(&topic).await?;
                 json(&self.describe_topic(&topic).await?)
             }
+            Question::GrowTopic { topic, partitions } => {
+                json(&self.grow_topic(&topic, partitions).await?)
+            }
             Question::DeleteTopic { topic } => self.delete_topic(&topic).await,
             Question::Status => json(&self.status().await?),
             Question::ListSubscriptions { topic } => {
@@ -67,7 +70,7 @@ impl Control {
             Some(partition) => usize::try_from(partition).is_ok_and(|one| one == index),
             None => true,
         };
-        let partitions = view.topic.partitions.iter().enumerate();
+        let partitions = view.topic.usable().iter().enumerate();
         let placed = self.known(|known| {
             let place = |(index, partition): (usize, &hulse_metadata::records::PartitionRecord)| {
                 let core = known.open.get(&partition.id)?.core;

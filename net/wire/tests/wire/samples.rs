@@ -124,6 +124,7 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 consumer: "worker 1",
                 permits: 1_000,
                 priority: 3,
+                member: 0xfeed,
             }),
         ),
         (5, 0, Request::Permits(Permits { messages: 500 })),

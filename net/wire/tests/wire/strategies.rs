@@ -125,9 +125,10 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
         text(),
         0..=CONSUMER_PERMITS_MAX,
         any::<u8>(),
+        any::<u64>(),
     )
         .prop_map(
-            |(topic, partition, subscription, kind, start, consumer, permits, priority)| {
+            |(topic, partition, subscription, kind, start, consumer, permits, priority, member)| {
                 Subscribe {
                     topic,
                     partition,
@@ -137,6 +138,7 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
                     consumer,
                     permits,
                     priority,
+                    member,
                 }
             },
         )
@@ -213,6 +215,8 @@ fn admin() -> impl Strategy<Value = Admin<'static>> {
         Just(Admin::Status),
         topic().prop_map(|topic| Admin::DescribeTopic { topic }),
         topic().prop_map(|topic| Admin::DeleteTopic { topic }),
+        (topic(), 0..=TOPIC_PARTITIONS_MAX)
+            .prop_map(|(topic, partitions)| Admin::GrowTopic { topic, partitions }),
         topic().prop_map(|topic| Admin::ListSubscriptions { topic }),
         (topic(), subscription()).prop_map(|(topic, subscription)| Admin::DeleteSubscription {
             topic,

@@ -116,7 +116,7 @@ impl<'a> Receipts<'a> {
             None => std::future::pending().await,
         };
         self.waiting.pop_front();
-        received
+        ours(received)
     }
 
     /// Acknowledges what is left and waits for every receipt.
@@ -129,8 +129,17 @@ impl<'a> Receipts<'a> {
         while let Some(receipt) = self.waiting.front_mut() {
             let received = receipt.await;
             self.waiting.pop_front();
-            outcome = outcome.and(received);
+            outcome = outcome.and(ours(received));
         }
         outcome
+    }
+}
+
+/// The acknowledgement of what has gone to another consumer meanwhile is no failure: that one
+/// writes it again.
+fn ours(received: Result<(), ClientError>) -> Result<(), ClientError> {
+    match received {
+        Err(ClientError::NotActive { .. }) => Ok(()),
+        received => received,
     }
 }

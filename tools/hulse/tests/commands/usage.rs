@@ -16,7 +16,6 @@ fn what_is_not_there_yet_says_so_in_one_sentence() {
         &["cluster", "adopt-store"],
         &["bench", "failover"],
         &["demo", "regions"],
-        &["topic", "grow", "t", "--partitions", "8"],
         &["serve", "--single-port"],
         &["serve", "--metadata", "hulse://127.0.0.1:6640"],
         &[

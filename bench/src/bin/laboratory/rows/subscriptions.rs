@@ -125,6 +125,7 @@ fn subscribe(
         consumer: "laboratory",
         permits,
         priority: 0,
+        member: 0,
     });
     talk.say(stream, 1, &request)
 }

@@ -1,8 +1,9 @@
 //! The account of what a partition's subscriptions were given and have acknowledged, with the rules
 //! that hold at every moment. It looks at each thing that the shard says, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use hulse_model::Status;
 use hulse_model::batch::Messages;
 use hulse_shard::{Receipt, Reply, StreamKey};
 use hulse_subscription::SubscriptionKind::{self, Failover, KeyShared, Shared};
@@ -59,6 +60,10 @@ pub(super) struct Account {
     stored: BTreeMap<u64, Vec<u8>>,
     /// Acknowledgements that wait for their receipts.
     asked: BTreeMap<(StreamKey, u64), Vec<Acked>>,
+    /// Those that come from an earlier turn of an active consumer.
+    late: BTreeSet<(StreamKey, u64)>,
+    /// How many of them were refused.
+    pub(super) refused: u64,
     pub(super) deliveries: u64,
     pub(super) again: u64,
     pub(super) receipts: u64,
@@ -169,6 +174,12 @@ impl Account {
         self.acknowledged(stream, messages, request);
     }
 
+    /// A consumer acknowledges what it was sent in an earlier turn. Rule: that moves nothing. If it
+    /// did, entries would be passed over that nobody has acknowledged.
+    pub(super) fn acknowledged_late(&mut self, stream: StreamKey, request: u64) {
+        self.late.insert((stream, request));
+    }
+
     /// A consumer wants entries again: these, or with none all that it has.
     pub(super) fn asks_again(&mut self, stream: StreamKey, entries: &[u64]) {
         let subscription = self.of(stream);
@@ -195,6 +206,7 @@ impl Account {
     /// The process has ended, and who has what is forgotten.
     pub(super) fn restarted(&mut self) {
         self.asked.clear();
+        self.late.clear();
         self.produced.clear();
         for subscription in &mut self.subscriptions {
             subscription.words.restarted();
@@ -209,7 +221,13 @@ impl Account {
 
     /// A consumer is answered, or told something.
     pub(super) fn told(&mut self, to: StreamKey, correlation: u64, reply: &Reply) {
+        let is_late = self.late.remove(&(to, correlation));
         match reply {
+            Reply::Refused(refusal) if is_late && refusal.status == Status::NotActive => {
+                self.refused += 1;
+            }
+            // Nothing is left to move.
+            Reply::Acked if is_late => {}
             Reply::Subscribed { .. } => {
                 let session = self.of(to).sessions.get_mut(&to);
                 session.expect("it is there").attached = true;

@@ -30,6 +30,8 @@ pub(super) struct Client {
     state: State,
     /// What it was sent and has not acknowledged, perhaps long ago: the messages of each entry.
     has: BTreeMap<u64, u32>,
+    /// Of a failover subscription: what it was sent in earlier turns, and not since.
+    stale: BTreeMap<u64, u32>,
     /// Messages that it asked for and was not sent.
     awaited: i64,
 }
@@ -43,6 +45,7 @@ impl Client {
             always_ready,
             state: State::Away,
             has: BTreeMap::new(),
+            stale: BTreeMap::new(),
             awaited: 0,
         }
     }
@@ -70,8 +73,22 @@ impl Client {
 
     pub(super) fn is_sent(&mut self, delivered: &Delivered) {
         let header = &delivered.header;
+        self.stale.remove(&header.offset.0);
         self.has.insert(header.offset.0, header.messages);
         self.awaited -= i64::from(header.messages);
+    }
+
+    /// Another consumer is the active one, or it comes over another stream: what it has is old.
+    pub(super) fn ends_turn(&mut self) {
+        self.stale.append(&mut self.has);
+    }
+
+    /// The process has ended. Whoever is active first may acknowledge what it was sent before.
+    pub(super) fn forgets(&mut self) {
+        if KINDS[self.subscription] == Failover {
+            self.has.clear();
+            self.stale.clear();
+        }
     }
 
     /// It is not attached any more, for whatever reason.
@@ -120,6 +137,9 @@ impl Client {
             true => PLENTY,
             false => u32::try_from(world.rng.below(20)).unwrap(),
         };
+        if KINDS[self.subscription] == Failover {
+            self.ends_turn();
+        }
         if world.rng.once_in(2) {
             self.has.clear();
         }
@@ -135,6 +155,7 @@ impl Client {
             start: StartFrom::Earliest,
             consumer: name,
             priority: self.priority,
+            member: None,
             permits,
         };
         world.rim.ask_on(stream, command);
@@ -217,7 +238,32 @@ impl Client {
             .acknowledged(to, acked, request.filter(|id| *id > 0));
     }
 
+    /// Everything up to a message that it was sent in an earlier turn.
+    fn acknowledge_late(&mut self, world: &mut World, stream: StreamKey, offset: u64) {
+        let messages = self.stale.remove(&offset).expect("it had it");
+        let up_to = AckedMessages {
+            offset: Offset(offset),
+            first: 0,
+            last: messages - 1,
+        };
+        let receipt = true;
+        let command = match world.rng.once_in(2) {
+            true => Command::AckCumulative { up_to, receipt },
+            false => Command::AckIndividual {
+                messages: &[up_to],
+                receipt,
+            },
+        };
+        let id = world.rim.ask(stream, command);
+        world.account.acknowledged_late(stream, id);
+    }
+
     fn acknowledge_up_to(&mut self, world: &mut World, stream: StreamKey) {
+        if let Some((&offset, _)) = self.stale.last_key_value()
+            && world.rng.once_in(2)
+        {
+            return self.acknowledge_late(world, stream, offset);
+        }
         let Some((offset, messages)) = self.any(world) else {
             return;
         };
@@ -260,6 +306,10 @@ impl Client {
             }
         }
         world.account.asks_again(stream, &entries);
+        if KINDS[self.subscription] == Failover {
+            // It gives up all that it has, and may be replaced at once.
+            self.has.clear();
+        }
         let entries: Vec<_> = entries.into_iter().map(Offset).collect();
         world
             .rim

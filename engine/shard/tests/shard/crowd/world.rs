@@ -366,6 +366,12 @@ impl World {
                     Told::Reply(id, reply) => {
                         self.account.told(to, *id, reply);
                         self.story.changes += u64::from(matches!(reply, Reply::Active(true)));
+                        if let Reply::Active(false) = reply {
+                            let of = |it: &&mut Client| it.attached() == Some(to);
+                            if let Some(client) = self.clients.iter_mut().find(of) {
+                                client.ends_turn();
+                            }
+                        }
                         if let Reply::Subscribed { .. } = reply {
                             self.clients.iter_mut().for_each(|it| it.is_told(to));
                         }
@@ -420,6 +426,7 @@ impl World {
             .unwrap();
         self.account.restarted();
         self.clients.iter_mut().for_each(Client::is_gone);
+        self.clients.iter_mut().for_each(Client::forgets);
         self.connections.clear();
         self.dammed.clear();
         self.dead.clear();
