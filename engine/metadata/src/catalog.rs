@@ -18,6 +18,7 @@ mod deletion;
 mod error;
 mod install;
 mod loads;
+mod moving;
 mod placing;
 mod read;
 mod seed;
@@ -36,6 +37,7 @@ use loads::Loads;
 pub use brokers::Registration;
 pub use error::{CatalogError, RegisterError, Registered, TopicError};
 pub use install::{Installed, Reign, Reinstallation};
+pub use moving::NextTerm;
 pub use placing::{core_of, groups_of_placement};
 
 /// How often a change is tried again after another one came first. Each refusal means that someone

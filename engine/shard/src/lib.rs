@@ -17,6 +17,7 @@ mod counts;
 mod durable;
 mod effect;
 mod held;
+mod leaving;
 mod outlets;
 mod partition;
 mod produce;
@@ -31,6 +32,7 @@ mod upkeep;
 
 pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, StreamKey};
 pub use effect::{Effect, Receipt, Refusal, Reply};
+pub use leaving::{Departure, Taken};
 pub use partition::{AckLevel, PartitionSpec};
 pub use recovery::{OpenError, Recovered};
 pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};

@@ -9,6 +9,7 @@ use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
 use crate::held::Held;
+use crate::leaving::Leaving;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
 use crate::stats::PartitionCounters;
@@ -68,6 +69,11 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) unsynced_counted: usize,
     /// Streams that have come to their end and been told so; the shard is to close them.
     pub(crate) ended: Vec<StreamKey>,
+    /// How far it is on its way to another core.
+    pub(crate) leaving: Leaving,
+    /// Nobody knows which home its manifest says on the disk, so no round of a journal may take
+    /// anything of it: it would not be replayed under another one.
+    pub(crate) homeless: bool,
 }
 
 /// A segment could not be prepared or opened.
@@ -217,7 +223,9 @@ impl<D: Disk> Partition<D> {
 
     /// Asks for the next segment of each log that wants one.
     pub(crate) fn want_segments(&mut self, now_ms: u64, fx: &mut Vec<Effect<D>>) {
-        if self.refused_room(now_ms).is_some() {
+        // Whoever waits for a frozen partition is not to wait for a segment that is spare.
+        let spare = self.is_frozen() && !self.sibling.wants_room();
+        if spare || self.refused_room(now_ms).is_some() {
             return;
         }
         let partition = self.spec.id;

@@ -17,6 +17,7 @@ use crate::command::Clock;
 use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::held::Held;
+use crate::leaving::Leaving;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
@@ -195,6 +196,8 @@ impl<D: Disk> Partition<D> {
             counts: Counts::default(),
             unsynced_counted: 0,
             ended: Vec::new(),
+            leaving: Leaving::No,
+            homeless: false,
         };
         for kind in LogKind::ALL {
             let log = partition.store.log_mut(kind);

@@ -138,6 +138,11 @@ impl Served {
         self.warming = Warming::Done;
     }
 
+    /// What is being read ahead does not come back.
+    pub(crate) fn forget_reading(&mut self) {
+        self.warming = Warming::No;
+    }
+
     /// Gives a consumer nothing until [`Self::go_on`] finds that it can be sent something.
     pub(crate) fn pause(&mut self, consumer: ConsumerId) {
         self.dispatcher.pause(consumer, true);

@@ -1,6 +1,6 @@
 //! The shard: its partitions and streams, and the core's budgets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hulse_log::{Disk, Journal, JournalSizes};
 use hulse_model::limits::{
@@ -16,9 +16,10 @@ use crate::outlets::{OutletLimits, Outlets};
 use crate::partition::{Partition, PartitionSpec};
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
-use crate::stats::{PartitionStats, ShardStats};
+use crate::stats::{PartitionCounters, PartitionStats, ShardStats};
 
 mod commits;
+mod leaving;
 mod requests;
 mod rounds;
 
@@ -105,6 +106,14 @@ pub struct Shard<D: Disk> {
     /// When that was last written down.
     unopened_told_ms: u64,
     stopping: bool,
+    /// Partitions on their way to another core.
+    leavers: BTreeSet<PartitionId>,
+    /// Partitions that have been taken and whose streams have not been told where they are.
+    parked: BTreeSet<PartitionId>,
+    /// Connections whose request waits for such a partition, or for one that is frozen.
+    parked_held: Held,
+    /// What the partitions have done here that have left.
+    departed: PartitionCounters,
 }
 
 /// The marking of idle partitions as flushed.
@@ -147,6 +156,10 @@ impl<D: Disk> Shard<D> {
             unopened: None,
             unopened_told_ms: 0,
             stopping: false,
+            leavers: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            parked_held: Held::default(),
+            departed: PartitionCounters::default(),
         }
     }
 
@@ -178,6 +191,7 @@ impl<D: Disk> Shard<D> {
             return false;
         };
         self.unsynced_bytes -= partition.unsynced_counted;
+        self.leavers.remove(&id);
         let refusal = Refusal::new(
             Status::TopicNotFound,
             format!("{} has been deleted", partition.spec.topic),
@@ -257,6 +271,7 @@ impl<D: Disk> Shard<D> {
             }
         }
         stats.output_bytes = self.outlets.total() as u64;
+        self.departed.add_to(&mut stats);
         for partition in self.partitions.values() {
             partition.add_to(&mut stats);
         }

@@ -19,6 +19,30 @@ pub(crate) struct PartitionCounters {
 }
 
 impl PartitionCounters {
+    /// Adds those of a partition that has left.
+    pub(crate) fn add(&mut self, left: &Self) {
+        self.produced_entries += left.produced_entries;
+        self.produced_messages += left.produced_messages;
+        self.produced_bytes += left.produced_bytes;
+        self.duplicates += left.duplicates;
+        self.delivered_entries += left.delivered_entries;
+        self.delivered_messages += left.delivered_messages;
+        self.delivered_bytes += left.delivered_bytes;
+        self.acknowledgements += left.acknowledgements;
+    }
+
+    /// Adds them to their core's.
+    pub(crate) fn add_to(&self, stats: &mut ShardStats) {
+        stats.produced_entries += self.produced_entries;
+        stats.produced_messages += self.produced_messages;
+        stats.produced_bytes += self.produced_bytes;
+        stats.duplicates += self.duplicates;
+        stats.delivered_entries += self.delivered_entries;
+        stats.delivered_messages += self.delivered_messages;
+        stats.delivered_bytes += self.delivered_bytes;
+        stats.acknowledgements += self.acknowledgements;
+    }
+
     pub(crate) fn produced(&mut self, messages: u32, bytes: usize) {
         self.produced_entries += 1;
         self.produced_messages += u64::from(messages);
@@ -154,16 +178,8 @@ pub struct ConsumerStats {
 impl<D: Disk> Partition<D> {
     /// Adds this partition's counters to its core's.
     pub(crate) fn add_to(&self, stats: &mut ShardStats) {
-        let c = &self.counters;
+        self.counters.add_to(stats);
         stats.partitions += 1;
-        stats.produced_entries += c.produced_entries;
-        stats.produced_messages += c.produced_messages;
-        stats.produced_bytes += c.produced_bytes;
-        stats.duplicates += c.duplicates;
-        stats.delivered_entries += c.delivered_entries;
-        stats.delivered_messages += c.delivered_messages;
-        stats.delivered_bytes += c.delivered_bytes;
-        stats.acknowledgements += c.acknowledgements;
         stats.unsynced_bytes += self.unsynced_bytes() as u64;
         stats.fenced_partitions += u64::from(self.fenced().is_some());
     }

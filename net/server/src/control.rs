@@ -3,6 +3,7 @@
 
 mod answers;
 mod describe;
+mod moves;
 mod partitions;
 
 use std::collections::BTreeMap;
@@ -10,11 +11,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hulse_metadata::records::Incarnation;
 use hulse_metadata::{Catalog, EmbeddedStore};
 use hulse_model::{GroupId, PartitionId, Status};
 
 use crate::messages::{Ask, Order, Told};
 
+pub(crate) use moves::MoveCounts;
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
 
 /// Questions that are answered at the same time.
@@ -37,6 +40,8 @@ pub(crate) struct BrokerInfo {
     pub(crate) admin: String,
     pub(crate) data: PathBuf,
     pub(crate) started: Instant,
+    /// The life in which this broker is registered.
+    pub(crate) incarnation: Incarnation,
 }
 
 /// What the control thread remembers about groups and partitions, so that it need not ask the
@@ -46,6 +51,10 @@ pub(crate) struct Known {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Partitions that a core has open.
     pub(crate) open: BTreeMap<PartitionId, Placed>,
+    /// The group of each partition that was to be opened.
+    pub(crate) group_of: BTreeMap<PartitionId, GroupId>,
+    /// How the moves between cores have gone.
+    pub(crate) moves: MoveCounts,
     /// Partitions that could not be opened, and why.
     pub(crate) failed: BTreeMap<PartitionId, String>,
 }
@@ -56,6 +65,11 @@ pub(crate) struct Control {
     pub(crate) cores: Vec<CoreHandle>,
     pub(crate) info: BrokerInfo,
     known: Mutex<Known>,
+    /// Held while a group moves: one does at a time.
+    moving: tokio::sync::Mutex<()>,
+    /// Held while partitions are opened or deleted; by a move alone while the group is served by
+    /// nobody.
+    placing: tokio::sync::RwLock<()>,
 }
 
 /// A refusal, as it is told.
@@ -73,6 +87,8 @@ impl Control {
             cores,
             info,
             known: Mutex::new(known),
+            moving: tokio::sync::Mutex::new(()),
+            placing: tokio::sync::RwLock::new(()),
         }
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Core {
     unended_bytes: Cell<usize>,
     /// A round is to end once every connection that has something to read has been read.
     round_wanted: Notify,
+    /// Partitions on their way to another core may have got further.
+    pub(crate) departing: Notify,
     /// An emptied list of effects, kept for its memory.
     spare: RefCell<Vec<Effect<OsDisk>>>,
 }
@@ -88,6 +90,7 @@ impl Core {
             stopping,
             unended_bytes: Cell::new(0),
             round_wanted: Notify::new(),
+            departing: Notify::new(),
             spare: RefCell::default(),
         }
     }
@@ -98,7 +101,13 @@ impl Core {
         act: impl FnOnce(&mut Shard<OsDisk>, &mut Vec<Effect<OsDisk>>) -> R,
     ) -> R {
         let mut effects = std::mem::take(&mut *self.spare.borrow_mut());
-        let result = act(&mut self.shard.borrow_mut(), &mut effects);
+        let (result, leaving) = {
+            let mut shard = self.shard.borrow_mut();
+            (act(&mut shard, &mut effects), shard.has_leavers())
+        };
+        if leaving {
+            self.departing.notify();
+        }
         self.carry_out(&mut effects);
         *self.spare.borrow_mut() = effects;
         result
@@ -225,6 +234,15 @@ impl Core {
                         },
                     );
                 }
+                Effect::ChangeHome { partition, work } => self.help(
+                    move || work.run(),
+                    move |core, result| {
+                        let clock = core.clocks.now();
+                        core.with_shard(|shard, fx| {
+                            shard.home_changed(clock, partition, result, fx);
+                        });
+                    },
+                ),
                 Effect::Remove { work, .. } => self.help(
                     move || work.run(),
                     |_, removed| {

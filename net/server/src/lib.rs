@@ -19,6 +19,7 @@ mod input;
 mod lives;
 mod messages;
 mod metrics;
+mod moving;
 mod orders;
 mod outbox;
 mod replies;

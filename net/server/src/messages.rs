@@ -1,7 +1,8 @@
 //! What the cores and the control thread say to each other, over bounded channels.
 
-use hulse_model::{PartitionId, Status, SubscriptionName, TopicName};
-use hulse_shard::{PartitionSpec, PartitionStats, ShardStats};
+use hulse_log::OsDisk;
+use hulse_model::{GroupId, PartitionId, Status, SubscriptionName, Term, TopicName};
+use hulse_shard::{PartitionSpec, PartitionStats, ShardStats, Taken};
 use hulse_wire::AckLevel;
 
 /// A client's question that a core cannot answer by itself.
@@ -42,6 +43,8 @@ pub(crate) enum Question {
         topic: TopicName,
         subscription: SubscriptionName,
     },
+    /// Moves a group to another core.
+    MoveGroup { group: GroupId, core: usize },
 }
 
 /// A topic as a client wants it; 0 and nothing stand for the broker's defaults.
@@ -108,6 +111,35 @@ pub(crate) enum Order {
         connection: u64,
         correlation: u64,
         told: Told,
+    },
+    /// Has partitions get ready to leave while they are served, and tells their clients where they
+    /// will be. Answered when they are ready, or cannot be.
+    Leave {
+        partitions: Vec<PartitionId>,
+        address: String,
+        done: flume::Sender<Result<(), String>>,
+    },
+    /// Has partitions stay after all.
+    Stay {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<()>,
+    },
+    /// Has partitions that are ready come to a stand. Answered with the partitions.
+    HandOver {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<Result<Vec<Taken<OsDisk>>, String>>,
+    },
+    /// Serves partitions that were handed over.
+    Adopt {
+        taken: Vec<Taken<OsDisk>>,
+        term: Term,
+        done: flume::Sender<()>,
+    },
+    /// Tells the clients of partitions that were handed over where these are now.
+    TellMoved {
+        partitions: Vec<PartitionId>,
+        address: String,
+        done: flume::Sender<()>,
     },
     /// Takes no more work, finishes what was begun, closes, and ends.
     Stop,

@@ -17,6 +17,7 @@ use hulse_shard::{Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConf
 
 use crate::core::Core;
 use crate::messages::{Ask, CoreCounts, OpenFailure, Order};
+use crate::moving;
 use crate::tasks::{accept, look_after_connections};
 use crate::time::{Clocks, micros};
 
@@ -198,6 +199,11 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
             correlation,
             told,
         } => core.tell(connection, correlation, &told),
+        order @ (Order::Leave { .. }
+        | Order::Stay { .. }
+        | Order::HandOver { .. }
+        | Order::Adopt { .. }
+        | Order::TellMoved { .. }) => moving::obey(core, order),
         Order::Stop => unreachable!("the caller looks for it first"),
     }
 }

@@ -3,7 +3,7 @@
 use hulse_log::Disk;
 use hulse_shard::{Refusal, Reply, StreamKey};
 use hulse_wire::{
-    Active, AdminDone, LastStored, Located, PartitionPlace, ProducerOpened, Reply as Frame,
+    Active, AdminDone, LastStored, Located, Moving, PartitionPlace, ProducerOpened, Reply as Frame,
     Subscribed,
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn queue<D: Disk>(
             high_watermark: *high_watermark,
             created: *created,
         }),
+        Reply::Moving(address) => Frame::Moving(Moving { address }),
         Reply::Active(active) => Frame::Active(Active { active: *active }),
         Reply::Acked => Frame::Acked,
         Reply::Done => Frame::Done,

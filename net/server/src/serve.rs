@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hulse_log::{OsDisk, announce_faults, replay};
 use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
-use hulse_metadata::records::{AckLevel, TopicRecord};
+use hulse_metadata::records::{AckLevel, Incarnation, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
 use hulse_model::{GroupId, PartitionId};
 use hulse_runtime::preflight::{check_data_dir, check_machine, first_failure};
@@ -102,6 +102,7 @@ struct Charge {
     topics: Vec<TopicRecord>,
     groups: BTreeMap<GroupId, Group>,
     made: Vec<PartitionId>,
+    incarnation: Incarnation,
 }
 
 impl Broker<'_> {
@@ -121,6 +122,7 @@ impl Broker<'_> {
             topics,
             groups,
             made,
+            incarnation,
         } = self.take_charge(&addresses).await?;
         let Self {
             config,
@@ -144,6 +146,9 @@ impl Broker<'_> {
             groups,
             ..Known::default()
         };
+        for topic in &topics {
+            known.note_groups(topic);
+        }
         for (partition, topic) in orphans {
             let reason =
                 format!("the group of partition {partition} of {topic} is not served here");
@@ -220,6 +225,7 @@ impl Broker<'_> {
             admin: admin_address.map_or_else(|| "off".to_owned(), |address| address.to_string()),
             data: dir.path().to_owned(),
             started,
+            incarnation,
         };
         let control = Arc::new(Control::new(catalog, handles, info, known));
         if let Err((_, reason)) = control.remove_deleted().await {
@@ -350,6 +356,7 @@ impl Broker<'_> {
             topics,
             groups,
             made,
+            incarnation: intent,
         })
     }
 }

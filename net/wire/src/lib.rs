@@ -25,6 +25,7 @@ pub mod json;
 mod kind;
 mod list;
 mod lookup;
+mod moving;
 mod produce;
 mod redeliver;
 mod refusal;
@@ -48,6 +49,7 @@ pub use fuzz::fuzz_frames;
 pub use hello::{Beacons, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Welcome};
 pub use kind::{CorrelationUse, Direction, Kind, StreamUse};
 pub use lookup::{ADDRESS_BYTES_MAX, Located, Lookup, PartitionPlace};
+pub use moving::Moving;
 pub use produce::{
     LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList, Receipts,
 };

@@ -10,6 +10,7 @@ use crate::frame::Frame;
 use crate::hello::Welcome;
 use crate::kind::{Direction, Kind};
 use crate::lookup::Located;
+use crate::moving::Moving;
 use crate::produce::{ProducerOpened, Receipts};
 use crate::refusal::ErrorReply;
 use crate::subscribe::{Active, Subscribed};
@@ -44,6 +45,8 @@ pub enum Reply<'a> {
     Acked,
     /// ADMIN_DONE.
     AdminDone(AdminDone<'a>),
+    /// MOVING.
+    Moving(Moving<'a>),
 }
 
 impl<'a> Reply<'a> {
@@ -70,6 +73,7 @@ impl<'a> Reply<'a> {
             Kind::AdminDone => Self::AdminDone(AdminDone {
                 json: frame.payload,
             }),
+            Kind::Moving => Self::Moving(Moving::decode(frame)?),
             kind => return Err(FrameError::Unexpected { kind }),
         })
     }
@@ -105,6 +109,7 @@ impl<'a> Reply<'a> {
             Self::Deliver(_) => Kind::Deliver,
             Self::Acked => Kind::Acked,
             Self::AdminDone(_) => Kind::AdminDone,
+            Self::Moving(_) => Kind::Moving,
         }
     }
 
@@ -128,6 +133,7 @@ impl<'a> Reply<'a> {
             Self::Subscribed(subscribed) => subscribed.build(builder),
             Self::Active(active) => active.build(builder),
             Self::Deliver(deliver) => deliver.build(builder),
+            Self::Moving(moving) => moving.build(builder),
             Self::Pong | Self::Done | Self::Closed | Self::Acked | Self::AdminDone(_) => Ok(()),
         }
     }

@@ -74,6 +74,7 @@ impl<D: Disk> Shard<D> {
             self.dispatch(id, None, fx);
         }
         self.commit(clock, fx);
+        self.clear_leavers(fx);
         self.sync_in_background(clock, fx);
         // Bytes were synced, or their log has failed and they count no more.
         if self.unsynced_bytes < self.config.unsynced_bytes_max {
@@ -281,7 +282,9 @@ impl<D: Disk> Shard<D> {
         if self.stopping {
             return;
         }
-        if let Some(partition) = self.partitions.get_mut(&id) {
+        if let Some(partition) = self.partitions.get_mut(&id)
+            && !partition.is_frozen()
+        {
             partition.dispatch(only, &mut self.outlets, fx);
             self.end_streams(id);
         }

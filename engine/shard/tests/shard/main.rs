@@ -17,6 +17,7 @@ mod full_disk;
 mod idle;
 mod journal;
 mod memory;
+mod moves;
 mod names;
 mod power;
 mod producers;

@@ -3,7 +3,7 @@
 use hulse_model::{Offset, PartitionId, Position, Status, Term};
 use hulse_wire::{
     Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
+    ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, Moving, OpenProducer,
     PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver, Reply, Request,
     Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
 };
@@ -160,6 +160,7 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         appended: true,
         first_offset: Offset(3),
         end_offset: Offset(5),
+        address: "127.0.0.1:6651",
         ..ErrorReply::batch(Status::DiskFull, "the disk is full", 41, 3)
     };
     vec![
@@ -246,6 +247,13 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (5, 9, Reply::Acked),
         (5, 0, Reply::Active(Active { active: true })),
+        (
+            5,
+            0,
+            Reply::Moving(Moving {
+                address: "127.0.0.1:6651",
+            }),
+        ),
         (
             0,
             11,

@@ -7,7 +7,7 @@ use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, TOPIC_PARTIT
 use hulse_model::{Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName};
 use hulse_wire::{
     ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
-    CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, OpenProducer,
+    CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, Moving, OpenProducer,
     PartitionPlace, Permits, Produce, ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt,
     Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe,
     Subscribed, SubscriptionRef, SubscriptionType, Welcome,
@@ -287,8 +287,15 @@ fn receipts() -> impl Strategy<Value = Receipts<'static>> {
 fn error() -> impl Strategy<Value = ErrorReply<'static>> {
     // The numbers reach beyond those that this program knows.
     let numbers = (1..=u16::MAX, any::<u64>(), any::<u32>(), any::<u32>());
-    (numbers, text(), any::<bool>(), offset(), offset()).prop_map(
-        |((status, sequence, messages, retry_after_ms), message, appended, first, end)| {
+    let texts = (text(), text());
+    (numbers, texts, any::<bool>(), offset(), offset()).prop_map(
+        |(
+            (status, sequence, messages, retry_after_ms),
+            (message, address),
+            appended,
+            first,
+            end,
+        )| {
             ErrorReply {
                 status: StatusCode(status),
                 message,
@@ -298,6 +305,7 @@ fn error() -> impl Strategy<Value = ErrorReply<'static>> {
                 appended,
                 first_offset: first,
                 end_offset: end,
+                address,
             }
         },
     )
@@ -366,6 +374,10 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         deliver.prop_map(Reply::Deliver),
         Just(Reply::Acked),
         any::<bool>().prop_map(|active| Reply::Active(Active { active })),
+        "[!-~]{1,255}".prop_map(|address: String| {
+            let address = address.leak();
+            Reply::Moving(Moving { address })
+        }),
         bytes().prop_map(|json| Reply::AdminDone(AdminDone { json })),
     ];
     (1..=u32::MAX, any::<u64>(), reply).prop_map(|(stream, correlation, reply)| {

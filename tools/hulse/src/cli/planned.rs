@@ -16,9 +16,6 @@ pub(crate) enum PlannedVerb {
     /// Grant, revoke and list permissions (not available yet)
     #[command(subcommand)]
     Permission(PermissionVerb),
-    /// Look after several brokers (not available yet)
-    #[command(subcommand)]
-    Cluster(ClusterVerb),
     /// Show what Hulse does, on this machine alone (not available yet)
     #[command(subcommand)]
     Demo(DemoVerb),
@@ -102,52 +99,6 @@ pub(crate) enum PermissionVerb {
     List(Rest),
 }
 
-/// `hulse cluster`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ClusterVerb {
-    /// List brokers, regions and groups
-    Status,
-    /// Say whether all is well; exit status 10 when it is not
-    Health(HealthArgs),
-    /// Move a group to another broker
-    Move(MoveArgs),
-    /// Make the local replica of a group its primary
-    Promote(PromoteArgs),
-    /// Take over the metadata of a store that is gone
-    AdoptStore,
-}
-
-/// `hulse cluster health`.
-#[derive(Debug, Args)]
-pub(crate) struct HealthArgs {
-    /// Print again whenever it changes
-    #[arg(long)]
-    watch: bool,
-    /// Wait until all is well, for at most so many seconds
-    #[arg(long, value_name = "S")]
-    until_healthy: Option<String>,
-}
-
-/// `hulse cluster move`.
-#[derive(Debug, Args)]
-pub(crate) struct MoveArgs {
-    /// The group
-    group: String,
-    /// The broker that is to own it
-    #[arg(long, value_name = "BROKER")]
-    to: String,
-}
-
-/// `hulse cluster promote`.
-#[derive(Debug, Args)]
-pub(crate) struct PromoteArgs {
-    /// The group
-    group: String,
-    /// Accept that acknowledged messages may be lost
-    #[arg(long)]
-    unclean: bool,
-}
-
 /// `hulse demo`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DemoVerb {
@@ -169,10 +120,6 @@ impl PlannedVerb {
             Self::Permission(_) => {
                 "permissions (hulse permission); a broker listens on loopback unless \
                  --allow-unauthenticated is given"
-            }
-            Self::Cluster(_) => {
-                "clusters (hulse cluster); one broker stands alone so far, and its admin port \
-                 serves /healthz and /status"
             }
             Self::Demo(_) => "the demonstration of two regions (hulse demo regions)",
         }

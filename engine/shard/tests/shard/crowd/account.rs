@@ -238,7 +238,9 @@ impl Account {
                 }
             }
             Reply::ProducerOpened { .. } | Reply::Closed => {}
-            Reply::Done | Reply::Refused(_) => panic!("{to:?} is told {reply:?}"),
+            Reply::Done | Reply::Moving(_) | Reply::Refused(_) => {
+                panic!("{to:?} is told {reply:?}")
+            }
         }
     }
 
