@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use hulse_client::{Client, MessageId, SendHandle, StartFrom};
-use hulse_tests::{Broker, Hulse, LIMIT, cores, random};
+use hulse_tests::{Broker, Hulse, LIMIT, cores, random, wait_until};
 use rand::RngExt;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -140,7 +140,7 @@ fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
         println!("not measurable here: one processor");
         return;
     }
-    let mut broker = Broker::start(2);
+    let mut broker = Broker::start_with(2, &["--balance", "off"]);
     let runtime = Runtime::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let flow = produce(&runtime, &broker, "flow".to_owned(), &stop);
@@ -210,6 +210,62 @@ fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
         told.longest_gap()
     );
     assert!(longest < 5_000_000, "a pause of {longest} us");
+}
+
+/// Topics whose partition is on this core, out of some that are made at `memory`, so that they cost
+/// the core more than the disk.
+fn topics_on(broker: &Broker, core: u32, wanted: usize) -> Vec<String> {
+    let names = (0..40).map(|number| format!("topic-{number}"));
+    let made = names.inspect(|name| {
+        let create = format!("topic create {name} --ack memory");
+        let _ = Hulse::to(broker, &create).done();
+    });
+    made.filter(|name| place(broker, name).1 == core)
+        .take(wanted)
+        .collect()
+}
+
+#[test]
+fn a_hot_core_gives_something_away_by_itself() {
+    const TOPICS: usize = 4;
+    if cores(2) < 2 {
+        println!("not measurable here: one processor");
+        return;
+    }
+    let broker = Broker::start_with(2, &["--balance-interval-ms", "200"]);
+    let runtime = Runtime::new().unwrap();
+    let topics = topics_on(&broker, 0, TOPICS);
+    let stop = Arc::new(AtomicBool::new(false));
+    let producers: Vec<_> = topics
+        .iter()
+        .map(|topic| produce(&runtime, &broker, topic.clone(), &stop))
+        .collect();
+    let (tells, consumers): (Vec<_>, Vec<_>) = topics
+        .iter()
+        .map(|topic| {
+            let (tell, total) = channel();
+            (tell, consume(&runtime, &broker, topic, "worker", total))
+        })
+        .unzip();
+    let began = Instant::now();
+    let moved = wait_until("a group moves to the idle core", LIMIT, || {
+        let moved = topics.iter().filter(|topic| place(&broker, topic).1 == 1);
+        let moved = moved.count();
+        (moved > 0).then_some(moved)
+    });
+    println!("{moved} of {TOPICS} have moved after {:?}", began.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    for ((producer, tell), consumer) in producers.into_iter().zip(tells).zip(consumers) {
+        let told = runtime.block_on(producer).unwrap();
+        tell.send(told.ids.len()).unwrap();
+        let received = runtime.block_on(consumer).unwrap();
+        assert!(told.ids == received, "an id is another one to the consumer");
+    }
+    let moves = broker.said();
+    assert!(
+        moves.contains("a group has moved to another core: core 0 was busy"),
+        "the log says why: {moves}"
+    );
 }
 
 #[test]

@@ -278,6 +278,13 @@ impl<D: Disk> Shard<D> {
         stats
     }
 
+    /// What each partition has done since it came to this core, in units that all share.
+    #[must_use]
+    pub fn work(&self) -> Vec<(PartitionId, u64)> {
+        let partitions = self.partitions.iter();
+        partitions.map(|(id, one)| (*id, one.work())).collect()
+    }
+
     /// One partition in detail, if this core has it.
     #[must_use]
     pub fn describe(&self, id: PartitionId) -> Option<PartitionStats> {

@@ -175,7 +175,23 @@ pub struct ConsumerStats {
     pub delivered_messages: u64,
 }
 
+/// What an entry costs beside its bytes, in bytes: by rough measure, so that loads can be compared.
+const ENTRY_COST_BYTES: u64 = 4 * 1024;
+/// What an acknowledgement costs, in bytes.
+const ACKNOWLEDGEMENT_COST_BYTES: u64 = 2 * 1024;
+
 impl<D: Disk> Partition<D> {
+    /// What this partition has done on its core, in units that all partitions share: bytes, and what
+    /// each entry and acknowledgement costs beside them.
+    pub(crate) fn work(&self) -> u64 {
+        let c = &self.counters;
+        let entries = c.produced_entries + c.duplicates + c.delivered_entries;
+        c.produced_bytes
+            + c.delivered_bytes
+            + entries * ENTRY_COST_BYTES
+            + c.acknowledgements * ACKNOWLEDGEMENT_COST_BYTES
+    }
+
     /// Adds this partition's counters to its core's.
     pub(crate) fn add_to(&self, stats: &mut ShardStats) {
         self.counters.add_to(stats);

@@ -25,6 +25,9 @@ pub struct ServeConfig {
     pub allow_unauthenticated: bool,
     /// How long a core looks for more work before it sleeps.
     pub spin: Duration,
+    /// How often the cores' loads are measured, to move groups from hot cores to cool ones; absent
+    /// when nothing is to be moved.
+    pub balance: Option<Duration>,
 }
 
 /// A broker that is ready to serve.

@@ -2,6 +2,7 @@
 //! answer. Nothing here is on the path of a message.
 
 mod answers;
+mod balancing;
 mod describe;
 mod moves;
 mod partitions;

@@ -1,5 +1,7 @@
 //! What the cores and the control thread say to each other, over bounded channels.
 
+use std::time::Duration;
+
 use hulse_log::OsDisk;
 use hulse_model::{GroupId, PartitionId, Status, SubscriptionName, Term, TopicName};
 use hulse_shard::{PartitionSpec, PartitionStats, ShardStats, Taken};
@@ -106,6 +108,8 @@ pub(crate) enum Order {
     },
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },
+    /// Reads how busy the core and its partitions have been.
+    Work { done: flume::Sender<CoreWork> },
     /// Gives a client its answer.
     Tell {
         connection: u64,
@@ -143,6 +147,15 @@ pub(crate) enum Order {
     },
     /// Takes no more work, finishes what was begun, closes, and ends.
     Stop,
+}
+
+/// What a core has done since it started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CoreWork {
+    /// The time that it was busy.
+    pub(crate) busy: Duration,
+    /// What each of its partitions has done there, in units that all share.
+    pub(crate) work: Vec<(PartitionId, u64)>,
 }
 
 /// A partition that could not be opened.

@@ -16,7 +16,7 @@ use hulse_runtime::{
 use hulse_shard::{Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConfig, StreamKey};
 
 use crate::core::Core;
-use crate::messages::{Ask, CoreCounts, OpenFailure, Order};
+use crate::messages::{Ask, CoreCounts, CoreWork, OpenFailure, Order};
 use crate::moving;
 use crate::tasks::{accept, look_after_connections};
 use crate::time::{Clocks, micros};
@@ -193,6 +193,12 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
         }
         Order::Count { done } => {
             let _ = done.send(count(core, context));
+        }
+        Order::Work { done } => {
+            let _ = done.send(CoreWork {
+                busy: context.health().busy(),
+                work: core.shard.borrow().work(),
+            });
         }
         Order::Tell {
             connection,

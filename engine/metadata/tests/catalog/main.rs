@@ -5,6 +5,7 @@ mod faulty_store;
 mod groups;
 mod interleavings;
 mod interruptions;
+mod moving;
 mod registering;
 mod scene;
 mod terms;

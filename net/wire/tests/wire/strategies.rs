@@ -4,7 +4,9 @@ use std::fmt::Debug;
 use std::str::FromStr;
 
 use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, TOPIC_PARTITIONS_MAX};
-use hulse_model::{Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName};
+use hulse_model::{
+    GroupId, Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName,
+};
 use hulse_wire::{
     ACK_RANGES_MAX, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
     CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, Moving, OpenProducer,
@@ -189,6 +191,10 @@ fn admin() -> impl Strategy<Value = Admin<'static>> {
         (topic(), subscription()).prop_map(|(topic, subscription)| Admin::DeleteSubscription {
             topic,
             subscription
+        }),
+        (any::<u128>(), any::<u32>()).prop_map(|(group, core)| Admin::MoveGroup {
+            group: GroupId(group),
+            core
         }),
     ]
 }

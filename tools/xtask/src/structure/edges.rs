@@ -9,6 +9,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("hulse-model", &[]),
     ("hulse-schema", &[]),
     ("hulse-runtime", &[]),
+    ("hulse-cluster", &[]),
     ("hulse-log", &["hulse-model"]),
     ("hulse-subscription", &["hulse-model"]),
     ("hulse-metadata", &["hulse-model"]),
@@ -22,6 +23,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     (
         "hulse-server",
         &[
+            "hulse-cluster",
             "hulse-log",
             "hulse-metadata",
             "hulse-model",

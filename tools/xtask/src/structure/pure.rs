@@ -3,7 +3,8 @@
 use crate::metadata::Package;
 
 /// The packages that are `no_std` and free of unsafe code, with the folder of each.
-pub const PURE: [(&str, &str); 3] = [
+pub const PURE: [(&str, &str); 4] = [
+    ("hulse-cluster", "engine/cluster"),
     ("hulse-model", "engine/model"),
     ("hulse-subscription", "engine/subscription"),
     ("hulse-wire", "net/wire"),
