@@ -40,7 +40,10 @@ impl Told {
 }
 
 async fn client(broker: String) -> Client {
-    Client::builder(&broker).connect().await.unwrap()
+    // On a busy machine neither side is to be held for dead: a move that is asked for twice is made
+    // once or thrice.
+    let builder = Client::builder(&broker).beacon_timeout(Duration::from_secs(30));
+    builder.connect().await.unwrap()
 }
 
 /// Sends numbers until it is told to stop.
@@ -153,8 +156,8 @@ fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
 
     let mut pauses = Vec::new();
     for number in 0..MOVES {
-        let (group, core) = place(&broker, "flow");
-        let term = broker.partition("flow").term;
+        let before = broker.partition("flow");
+        let (group, core, term) = (before.group, before.core, before.term);
         if number == KILLED_AT {
             let server = broker.server();
             let asked = runtime.spawn(async move {
@@ -173,13 +176,10 @@ fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
             let moved = admin.move_group(&group, 1 - core);
             timeout(LIMIT, moved).await.unwrap().unwrap()
         });
-        assert_eq!(moved.to, 1 - core);
+        assert_eq!((moved.from, moved.to), (core, 1 - core));
         assert!(moved.term > term, "a move has a term of its own");
         assert_eq!(place(&broker, "flow"), (group, 1 - core));
-        // A client that lost the answer has asked again, and was told that it is there already.
-        if moved.from == core {
-            pauses.push(moved.pause_us);
-        }
+        pauses.push(moved.pause_us);
     }
     stop.store(true, Ordering::Relaxed);
     let told = runtime.block_on(flow).unwrap();
@@ -232,7 +232,9 @@ fn a_hot_core_gives_something_away_by_itself() {
         println!("not measurable here: one processor");
         return;
     }
-    let broker = Broker::start_with(2, &["--balance-interval-ms", "200"]);
+    // What counts as busy is low, since the machine may be busy with others.
+    let flags = ["--balance-interval-ms", "200", "--balance-percent", "6"];
+    let broker = Broker::start_with(2, &flags);
     let runtime = Runtime::new().unwrap();
     let topics = topics_on(&broker, 0, TOPICS);
     let stop = Arc::new(AtomicBool::new(false));

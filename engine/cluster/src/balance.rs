@@ -32,10 +32,19 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
+        Self::above(600)
+    }
+}
+
+impl Rules {
+    /// The usual rules, for cores that are hot above this load; what counts as a difference goes with
+    /// it.
+    #[must_use]
+    pub const fn above(high: u32) -> Self {
         Self {
-            high: 600,
-            margin: 200,
-            gain: 50,
+            high,
+            margin: high / 3,
+            gain: high / 12,
             windows: 3,
             rest_ms: 300_000,
             hourly_max: 20,

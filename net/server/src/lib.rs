@@ -29,6 +29,6 @@ mod sync_times;
 mod tasks;
 mod time;
 
-pub use config::{Ready, ServeConfig, ServeError};
+pub use config::{BalanceConfig, Ready, ServeConfig, ServeError};
 pub use data_dir::{DATA_FORMAT, DataDir};
 pub use serve::{ACKNOWLEDGEMENT_MEANS, serve};

@@ -235,8 +235,8 @@ impl Broker<'_> {
             tokio::spawn(admin::serve(admin, control.clone()));
         }
         tokio::spawn(control.clone().serve(asks));
-        if let Some(every) = config.balance.filter(|_| control.cores.len() > 1) {
-            tokio::spawn(control.clone().balance(every));
+        if let Some(balance) = config.balance.filter(|_| control.cores.len() > 1) {
+            tokio::spawn(control.clone().balance(balance));
         }
         // Whoever reads the ready line may send the signal at once.
         let signals = Signals::catch()?;

@@ -10,6 +10,7 @@ use crate::faulty_store::{Fault, FaultyStore};
 use crate::scene::{NOW, catalog, plain, registration};
 
 /// A store with a group of broker `one`, in term 1.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 async fn scene() -> (MemoryStore, GroupId, Incarnation) {
     let store = MemoryStore::new(StoreId(1));
     let one = catalog(store.clone(), "one", 1_000);
@@ -20,6 +21,7 @@ async fn scene() -> (MemoryStore, GroupId, Incarnation) {
     (store, topic.partitions[0].group, incarnation)
 }
 
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 async fn record(one: &Catalog<MemoryStore>, group: GroupId) -> GroupRecord {
     one.group(group).await.unwrap().unwrap()
 }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hulse_cluster::balance::{Balancer, GroupWork, Move, Rules};
 use hulse_model::{GroupId, PartitionId};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Control, Refused};
+use crate::config::BalanceConfig;
 use crate::messages::{CoreWork, Order};
 use crate::time::millis;
 
@@ -21,9 +22,9 @@ struct Sample {
 
 impl Control {
     /// Balances the cores until the broker stops.
-    pub(crate) async fn balance(self: Arc<Self>, every: Duration) {
-        let mut balancer = Balancer::new(Rules::default());
-        let mut ticks = interval(every);
+    pub(crate) async fn balance(self: Arc<Self>, config: BalanceConfig) {
+        let mut balancer = Balancer::new(Rules::above(config.percent * 10));
+        let mut ticks = interval(config.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before: Option<Sample> = None;
         loop {
@@ -35,6 +36,10 @@ impl Control {
             if let Some(before) = &before {
                 let busy = busy(before, &now);
                 let work = self.work(before, &now);
+                tracing::debug!(
+                    ?busy,
+                    "how busy the cores were, in thousandths of their time"
+                );
                 let now_ms = millis(self.info.started.elapsed());
                 if let Some(due) = balancer.observe(now_ms, &busy, &work) {
                     let moved = self.move_group(due.group, due.to, &reason(&due)).await;
@@ -105,6 +110,8 @@ fn reason(due: &Move<GroupId>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

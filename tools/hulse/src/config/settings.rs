@@ -188,6 +188,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         scope: Scope::Serve,
     },
     Setting {
+        name: "balance_percent",
+        flag: "balance-percent",
+        env: "HULSE_BALANCE_PERCENT",
+        value: "N",
+        unit: "percent",
+        default: "60",
+        range: "1 to 100",
+        about: "How busy a core must be, of its processor's time, to give anything away; another must \
+                be a third of that less busy",
+        scope: Scope::Serve,
+    },
+    Setting {
         name: "balance_interval_ms",
         flag: "balance-interval-ms",
         env: "HULSE_BALANCE_INTERVAL_MS",
