@@ -203,6 +203,7 @@ impl Wire {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload: &payload,
         };
         self.ask(stream, &Request::Produce(produce), |reply| match reply {

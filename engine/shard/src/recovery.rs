@@ -16,9 +16,11 @@ use hulse_subscription::{
 use crate::command::Clock;
 use crate::consume::Consumers;
 use crate::counts::Counts;
+use crate::expiry::Expiry;
 use crate::held::Held;
 use crate::leaving::Leaving;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
+use crate::quota::Quota;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
 use crate::snapshots::Snapshots;
@@ -187,6 +189,8 @@ impl<D: Disk> Partition<D> {
             sibling: SiblingQueue::default(),
             consumers: Consumers::default(),
             upkeep: Upkeep::default(),
+            quota: Quota::default(),
+            expiry: Expiry::default(),
             counters: PartitionCounters::default(),
             held: Held::default(),
             no_room: None,

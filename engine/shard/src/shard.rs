@@ -17,9 +17,11 @@ use crate::partition::{Partition, PartitionSpec};
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::stats::{PartitionCounters, PartitionStats, ShardStats};
+use crate::throttle::Throttle;
 
 mod commits;
 mod leaving;
+mod limits;
 mod requests;
 mod rounds;
 
@@ -97,6 +99,8 @@ pub struct Shard<D: Disk> {
     commits: Commits<D>,
     /// Connections held back because the whole core has too much unsynced.
     held: Held,
+    /// Connections held back because a rate is used up.
+    throttle: Throttle,
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
     marking: Marking,
@@ -105,6 +109,8 @@ pub struct Shard<D: Disk> {
     unopened: Option<String>,
     /// When that was last written down.
     unopened_told_ms: u64,
+    /// The time since 1970, in milliseconds, as it was told last.
+    wall_ms: u64,
     stopping: bool,
     /// Partitions on their way to another core.
     leavers: BTreeSet<PartitionId>,
@@ -139,6 +145,7 @@ impl<D: Disk> Shard<D> {
         let core = u32::try_from(config.core).unwrap_or(u32::MAX);
         let secret = config.journal_secret;
         let journal = Journal::new(disk.clone(), core, secret, config.journal);
+        let throttle = Throttle::new(config.core);
         Self {
             config,
             disk,
@@ -148,6 +155,7 @@ impl<D: Disk> Shard<D> {
             outlets: Outlets::new(limits),
             dirty: Vec::new(),
             held: Held::default(),
+            throttle,
             unsynced_bytes: 0,
             marking: Marking {
                 under_way: false,
@@ -155,6 +163,7 @@ impl<D: Disk> Shard<D> {
             },
             unopened: None,
             unopened_told_ms: 0,
+            wall_ms: 0,
             stopping: false,
             leavers: BTreeSet::new(),
             parked: BTreeSet::new(),
@@ -272,6 +281,8 @@ impl<D: Disk> Shard<D> {
         }
         stats.output_bytes = self.outlets.total() as u64;
         self.departed.add_to(&mut stats);
+        let throttled: usize = self.throttle.waiting().map(|(_, held)| held).sum();
+        stats.throttled_connections = throttled as u64;
         for partition in self.partitions.values() {
             partition.add_to(&mut stats);
         }

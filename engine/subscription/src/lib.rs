@@ -28,6 +28,7 @@ extern crate alloc;
 pub mod acknowledgements;
 mod bytes;
 pub mod cursor;
+mod delays;
 pub mod dispatcher;
 pub mod exclusive;
 pub mod failover;

@@ -31,6 +31,7 @@ mod lookup;
 mod message;
 mod pool;
 mod producer;
+mod retrying;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
@@ -38,7 +39,11 @@ pub use consumer::{
     AckHandle, Consumer, ConsumerBuilder, DeadLetterPolicy, PartitionMarks, Received, SeekTo,
 };
 pub use error::ClientError;
-pub use hulse_model::{MessageId, Offset, Position, Status, Term};
+pub use hulse_model::policies::UNLIMITED;
+pub use hulse_model::{
+    MessageId, Offset, Permission, Policy, PolicyChange, Position, Status, Term,
+};
 pub use hulse_wire::{AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
+pub use retrying::{Attempt, Reconsumed, RetryPolicy, RetryingConsumer};

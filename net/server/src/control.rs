@@ -4,8 +4,11 @@
 mod answers;
 mod balancing;
 mod describe;
+mod held_back;
 mod moves;
 mod partitions;
+mod policies;
+mod tenancy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +23,7 @@ use crate::messages::{Ask, Order, Told};
 
 pub(crate) use moves::MoveCounts;
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
+pub(crate) use policies::Rates;
 
 /// Questions that are answered at the same time.
 const TOGETHER_MAX: usize = 64;
@@ -65,6 +69,9 @@ pub(crate) struct Control {
     pub(crate) catalog: Catalog<EmbeddedStore>,
     pub(crate) cores: Vec<CoreHandle>,
     pub(crate) info: BrokerInfo,
+    pub(crate) rates: Rates,
+    /// Held by whoever has changed policies hold for the open partitions.
+    applying: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
     /// Held while a group moves: one does at a time.
     moving: tokio::sync::Mutex<()>,
@@ -81,12 +88,15 @@ impl Control {
         catalog: Catalog<EmbeddedStore>,
         cores: Vec<CoreHandle>,
         info: BrokerInfo,
+        rates: Rates,
         known: Known,
     ) -> Self {
         Self {
             catalog,
             cores,
             info,
+            rates,
+            applying: tokio::sync::Mutex::default(),
             known: Mutex::new(known),
             moving: tokio::sync::Mutex::new(()),
             placing: tokio::sync::RwLock::new(()),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hulse_log::OsDisk;
 use hulse_model::{GroupId, PartitionId, Status, SubscriptionName, Term, TopicName};
-use hulse_shard::{PartitionSpec, PartitionStats, ShardStats, Taken};
-use hulse_wire::AckLevel;
+use hulse_shard::{HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, ShardStats, Taken};
+use hulse_wire::{AckLevel, Tenancy};
 
 /// A client's question that a core cannot answer by itself.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) enum Question {
     },
     /// Moves a group to another core.
     MoveGroup { group: GroupId, core: usize },
+    /// Something about tenants and namespaces.
+    Tenancy(Tenancy),
 }
 
 /// A topic as a client wants it; 0 and nothing stand for the broker's defaults.
@@ -106,6 +108,13 @@ pub(crate) enum Order {
         subscription: SubscriptionName,
         done: flume::Sender<Result<(), (Status, String)>>,
     },
+    /// Changes the policies of partitions; those that the core does not have are passed over.
+    SetPolicies {
+        policies: Vec<(PartitionId, PartitionPolicies)>,
+        done: flume::Sender<()>,
+    },
+    /// Says what quotas hold back.
+    HeldBack { done: flume::Sender<Vec<HeldBack>> },
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },
     /// Reads how busy the core and its partitions have been.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hulse_log::{OsDisk, announce_faults, replay};
-use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
+use hulse_metadata::catalog::{Levels, Registration, Reinstallation, TopicDefaults, core_of};
 use hulse_metadata::records::{AckLevel, Incarnation, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
 use hulse_model::{GroupId, PartitionId};
@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::config::{Ready, ServeConfig, ServeError};
-use crate::control::{BrokerInfo, Control, CoreHandle, Group, Known, Placed};
+use crate::control::{BrokerInfo, Control, CoreHandle, Group, Known, Placed, Rates};
 use crate::control::{note_made, read_made, specs};
 use crate::data_dir::DataDir;
 use crate::lives::Lives;
@@ -103,6 +103,7 @@ struct Charge {
     groups: BTreeMap<GroupId, Group>,
     made: Vec<PartitionId>,
     incarnation: Incarnation,
+    levels: Levels,
 }
 
 impl Broker<'_> {
@@ -123,6 +124,7 @@ impl Broker<'_> {
             groups,
             made,
             incarnation,
+            levels,
         } = self.take_charge(&addresses).await?;
         let Self {
             config,
@@ -133,9 +135,14 @@ impl Broker<'_> {
         let helpers = JobPool::start("hulse-helper", HELPERS, JOBS_MAX)
             .map_err(|source| ServeError::Control { source })?;
         let disk = OsDisk::new(dir.path());
-        let (by_core, orphans) = specs(&topics, &groups, cores_config.cores, |id| {
-            made.contains(&id)
-        });
+        let rates = Rates::default();
+        let (by_core, orphans) = specs(
+            &topics,
+            &groups,
+            cores_config.cores,
+            |id| made.contains(&id),
+            |topic| rates.policies_of(topic, &levels),
+        );
         let new: Vec<_> = by_core
             .iter()
             .flatten()
@@ -227,7 +234,7 @@ impl Broker<'_> {
             started,
             incarnation,
         };
-        let control = Arc::new(Control::new(catalog, handles, info, known));
+        let control = Arc::new(Control::new(catalog, handles, info, rates, known));
         if let Err((_, reason)) = control.remove_deleted().await {
             recovery.push(reason);
         }
@@ -354,12 +361,17 @@ impl Broker<'_> {
             .await
             .map_err(|e| metadata(e.to_string()))?;
         let made = read_made(catalog.store()).await.map_err(metadata)?;
+        let levels = catalog
+            .levels()
+            .await
+            .map_err(|e| metadata(e.to_string()))?;
         Ok(Charge {
             catalog,
             topics,
             groups,
             made,
             incarnation: intent,
+            levels,
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::encoder::Builder;
 use crate::error::FrameError;
 use crate::frame::Frame;
 use crate::table::root;
+use crate::tenancy::Tenancy;
 use crate::violation::{TEXT_BYTES_MAX, Violation, check_count, check_text, name};
 
 /// The most regions that one topic may name.
@@ -103,6 +104,8 @@ pub enum Admin<'a> {
         /// The core.
         core: u32,
     },
+    /// About tenants, namespaces, their policies and permissions.
+    Tenancy(Tenancy),
 }
 
 impl<'a> Admin<'a> {
@@ -116,6 +119,7 @@ impl<'a> Admin<'a> {
             Self::ListSubscriptions { .. } => schema::AdminVerb::ListSubscriptions,
             Self::DeleteSubscription { .. } => schema::AdminVerb::DeleteSubscription,
             Self::MoveGroup { .. } => schema::AdminVerb::MoveGroup,
+            Self::Tenancy(tenancy) => tenancy.verb(),
         }
     }
 
@@ -126,7 +130,7 @@ impl<'a> Admin<'a> {
             | Self::DeleteTopic { topic }
             | Self::ListSubscriptions { topic }
             | Self::DeleteSubscription { topic, .. } => Some(topic),
-            Self::ListTopics | Self::Status | Self::MoveGroup { .. } => None,
+            Self::ListTopics | Self::Status | Self::MoveGroup { .. } | Self::Tenancy(_) => None,
         }
     }
 
@@ -159,6 +163,7 @@ impl<'a> Admin<'a> {
                 args.group = Some(builder.create_string(&group.to_string()));
                 args.core = *core;
             }
+            Self::Tenancy(tenancy) => tenancy.fill(builder, &mut args)?,
             Self::ListTopics
             | Self::DescribeTopic { .. }
             | Self::DeleteTopic { .. }
@@ -192,13 +197,16 @@ impl<'a> Admin<'a> {
                 group: group(table.group())?,
                 core: table.core(),
             },
-            unknown => {
-                let value = i128::from(unknown.0);
-                return Err(Violation::OutOfRange {
-                    field: "verb",
-                    value,
-                });
-            }
+            unknown => match Tenancy::read(table) {
+                Some(tenancy) => Self::Tenancy(tenancy?),
+                None => {
+                    let value = i128::from(unknown.0);
+                    return Err(Violation::OutOfRange {
+                        field: "verb",
+                        value,
+                    });
+                }
+            },
         })
     }
 }

@@ -8,11 +8,16 @@
 mod group;
 mod status;
 mod subscription;
+mod tenancy;
 mod topic;
 
 pub use group::GroupMove;
 pub use status::{BrokerStatus, CoreStatus, LatencySummary, Traffic};
 pub use subscription::{
     BlockedDescription, ConsumerDescription, SubscriptionDescription, SubscriptionList,
+};
+pub use tenancy::{
+    HeldBack, NamespaceDescription, NamespaceList, PermissionList, PolicyDescription, PolicyValues,
+    RolePermissions, TenantDescription, TenantList,
 };
 pub use topic::{DamagedRange, PartitionDescription, TopicDescription, TopicList};

@@ -8,5 +8,6 @@ mod interruptions;
 mod moving;
 mod registering;
 mod scene;
+mod tenancy;
 mod terms;
 mod topics;

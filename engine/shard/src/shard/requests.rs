@@ -126,6 +126,7 @@ impl<D: Disk> Shard<D> {
         command: Command<'_>,
         fx: &mut Vec<Effect<D>>,
     ) -> Handled {
+        self.wall_ms = clock.wall_ms;
         let batch = match &command {
             Command::Produce {
                 sequence, messages, ..
@@ -182,7 +183,9 @@ impl<D: Disk> Shard<D> {
             });
             return Ok(Handled::Done);
         }
-        if matches!(command, Command::Produce { .. }) && self.holds_back(to.connection)? {
+        if matches!(command, Command::Produce { .. })
+            && (self.holds_back(to.connection)? || self.throttles(id, to.connection, clock))
+        {
             return Ok(Handled::Held);
         }
         let receipt = Some(correlation);
@@ -196,6 +199,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 },
@@ -205,11 +209,14 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 };
                 check_behind(refused, &batch)?;
+                let stored = partition.counters.produced_entries;
                 let handled = partition.produce(clock, opened, batch, to, correlation, fx);
+                self.count_rates(id, (payload.len(), messages), stored, clock, fx);
                 self.touch(id);
                 self.count_unsynced(id);
                 return handled;
@@ -248,6 +255,10 @@ impl<D: Disk> Shard<D> {
             }
             (Command::Seek(place), Role::Consumer(seat)) => {
                 partition.seek(clock, seat, place, to, correlation)?;
+                self.touch(id);
+            }
+            (Command::GetLast, Role::Consumer(seat)) => {
+                partition.tell_last(clock, seat, to, correlation)?;
                 self.touch(id);
             }
             _ => {
@@ -312,6 +323,7 @@ impl<D: Disk> Shard<D> {
         }
         self.held.forget(connection);
         self.parked_held.forget(connection);
+        self.throttle.forget(connection);
         if self.outlets.forget(connection) {
             // The others may be delivered to again, at the end of the round or with the next tick.
             for id in self.consumed_partitions() {

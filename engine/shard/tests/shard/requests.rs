@@ -109,6 +109,7 @@ impl Sent {
                     sequence: batch.sequence,
                     messages: batch.messages,
                     skipped: *skipped,
+                    delayed: false,
                     payload: &batch.payload,
                     payload_crc: None,
                 };

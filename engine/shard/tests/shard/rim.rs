@@ -39,7 +39,10 @@ pub(crate) enum Pending {
     MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
     /// A note that a partition has another home.
     ChangeHome(PartitionId, ChangeHome<SimDisk>),
+    /// A part of a log to be brought into memory.
     WarmUp(PartitionId, u64, WarmUp<SimDisk>),
+    /// A subscription that lets others have their turn.
+    GoOn(PartitionId, u64),
 }
 
 /// An entry that a consumer was sent.
@@ -115,6 +118,7 @@ pub(crate) fn spec(id: PartitionId, term: u64, ack: AckLevel) -> PartitionSpec {
         term: Term(term),
         ack,
         may_create: true,
+        policies: hulse_shard::PartitionPolicies::default(),
     }
 }
 
@@ -317,6 +321,10 @@ impl Rim {
                 let queue = self.slow_helpers.as_mut().unwrap_or(&mut self.pending);
                 queue.push(Pending::WarmUp(partition, subscription, work));
             }
+            Effect::GoOn {
+                partition,
+                subscription,
+            } => self.pending.push(Pending::GoOn(partition, subscription)),
             Effect::Resume { connection } => self.resumed.push(connection),
         }
     }
@@ -372,6 +380,7 @@ impl Rim {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload,
             payload_crc: None,
         };
@@ -422,6 +431,9 @@ impl Rim {
             Pending::ChangeHome(id, work) => {
                 let result = work.run();
                 self.act(|shard, clock, fx| shard.home_changed(clock, id, result, fx));
+            }
+            Pending::GoOn(id, subscription) => {
+                self.act(|shard, _, fx| shard.go_on(id, subscription, fx));
             }
             Pending::WarmUp(id, subscription, work) => {
                 let result = work.run();

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cursor_model;
 #[cfg(test)]
+mod delayed_worlds;
+#[cfg(test)]
 mod exclusive_worlds;
 #[cfg(test)]
 mod explorer;

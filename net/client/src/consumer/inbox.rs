@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hulse_model::Offset;
+use hulse_model::{Offset, Position};
 
 use crate::consumer::delivery::Delivery;
 use crate::consumer::received::Received;
@@ -57,6 +57,8 @@ struct Lane {
     moving: bool,
     /// What was handed out.
     seen: Seen,
+    /// The newest of it.
+    handed_out: Option<Position>,
     /// An error of it waits in the queue.
     has_error: bool,
     /// Nothing comes from it any more until somebody does something about this.
@@ -93,6 +95,7 @@ impl Inbox {
             paused: false,
             moving: false,
             seen: Seen::new(skip_seen),
+            handed_out: None,
             has_error: false,
             stopped: None,
         };
@@ -131,6 +134,12 @@ impl Inbox {
         it.paused = false;
         it.stopped = None;
         it.seen.clear();
+        it.handed_out = None;
+    }
+
+    /// The newest message that was handed out of a partition.
+    pub(crate) fn handed_out(&self, lane: usize) -> Option<Position> {
+        self.lanes[lane].handed_out
     }
 
     /// Another consumer gets the messages of a partition now, also those that wait here.
@@ -262,7 +271,15 @@ impl Inbox {
             Some(Item::Delivery { lane, delivery }) => {
                 let it = &mut self.lanes[*lane];
                 match delivery.next_message(it.partition, &mut it.seen, &mut it.window) {
-                    Some(Ok(message)) => Some(Taken::Message(message)),
+                    Some(Ok(message)) => {
+                        let id = message.message_id();
+                        let at = Position {
+                            offset: id.offset,
+                            index: u32::try_from(id.index).unwrap_or(0),
+                        };
+                        it.handed_out = it.handed_out.max(Some(at));
+                        Some(Taken::Message(message))
+                    }
                     Some(Err(error)) => {
                         self.items.pop_front();
                         Some(Taken::Error(error))

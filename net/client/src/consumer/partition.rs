@@ -14,6 +14,7 @@ use crate::connection::{StreamHandler, StreamSlot};
 use crate::consumer::acks::AckQueue;
 use crate::consumer::activity::Activity;
 use crate::consumer::inbox::Grant;
+use crate::consumer::last::LastAsked;
 use crate::consumer::redelivery::Redelivery;
 use crate::consumer::seen::SkipSeen;
 use crate::consumer::shared::SharedInbox;
@@ -67,6 +68,7 @@ pub(super) struct State {
     /// Permits that came up before the link was there.
     pub(super) owed_permits: u32,
     pub(super) seek: Option<PendingSeek>,
+    pub(super) last_asked: LastAsked,
     pub(super) failed: Option<ClientError>,
     /// When the supervisor will look by itself.
     pub(super) armed: Option<Instant>,
@@ -115,6 +117,7 @@ impl PartitionConsumer {
             marked: false,
             owed_permits: 0,
             seek: None,
+            last_asked: LastAsked::default(),
             failed: None,
             armed: None,
         });
@@ -316,6 +319,7 @@ impl PartitionConsumer {
             state.failed = Some(error.clone());
             state.link = None;
             state.seek = None;
+            state.last_asked.clear();
             state.activity.set(false);
             state.acks.clear()
         };
@@ -385,6 +389,7 @@ impl State {
         self.link = None;
         self.activity.set(false);
         self.seek = None;
+        self.last_asked.clear();
         self.acks.rewind();
         self.last_cause = Some(cause.clone());
         self.lost = Some(cause);

@@ -238,7 +238,7 @@ impl Account {
                 }
             }
             Reply::ProducerOpened { .. } | Reply::Closed => {}
-            Reply::Done | Reply::Moving(_) | Reply::Refused(_) => {
+            Reply::Done | Reply::Last { .. } | Reply::Moving(_) | Reply::Refused(_) => {
                 panic!("{to:?} is told {reply:?}")
             }
         }
