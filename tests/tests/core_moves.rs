@@ -135,10 +135,10 @@ fn place(broker: &Broker, topic: &str) -> (String, u32) {
 }
 
 #[test]
-fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
+fn a_group_goes_to_and_fro_under_load_and_through_kills() {
     const MOVES: usize = 20;
-    const KILLED_AT: usize = 11;
-    let mut random = random("a_group_goes_to_and_fro_under_load_and_through_a_kill");
+    const KILLED_AT: [usize; 5] = [3, 7, 11, 15, 18];
+    let mut random = random("a_group_goes_to_and_fro_under_load_and_through_kills");
     if cores(2) < 2 {
         println!("not measurable here: one processor");
         return;
@@ -158,7 +158,7 @@ fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
     for number in 0..MOVES {
         let before = broker.partition("flow");
         let (group, core, term) = (before.group, before.core, before.term);
-        if number == KILLED_AT {
+        if KILLED_AT.contains(&number) {
             let server = broker.server();
             let asked = runtime.spawn(async move {
                 let client = client(server).await;
@@ -204,9 +204,10 @@ fn a_group_goes_to_and_fro_under_load_and_through_a_kill() {
     let (median, longest) = (pauses[pauses.len() / 2], pauses[pauses.len() - 1]);
     println!(
         "{} moves of {} messages: nobody served the group for {median} us (median), {longest} us \
-         (longest); longest time between two receipts, the restart included: {:?}",
+         (longest); longest time between two receipts, {} restarts included: {:?}",
         pauses.len(),
         told.ids.len(),
+        KILLED_AT.len(),
         told.longest_gap()
     );
     assert!(longest < 5_000_000, "a pause of {longest} us");
@@ -287,4 +288,12 @@ fn what_cannot_be_moved_is_refused_and_stays() {
     nobody.refused(1, &["serves no group"]);
     let read = Hulse::to(&broker, "consume orders -s me --until-end").done();
     assert_eq!(read, b"a\nb\n");
+    if cores(2) == 2 {
+        let away = format!("cluster move {group} --to-core {}", 1 - core);
+        let said = String::from_utf8(Hulse::to(&broker, &away).done()).unwrap();
+        assert!(said.contains("with 1 partitions from core"), "{said}");
+        Hulse::to(&broker, "produce orders").input(b"c\n").done();
+        let read = Hulse::to(&broker, "consume orders -s me --until-end").done();
+        assert_eq!(read, b"c\n");
+    }
 }

@@ -67,7 +67,8 @@ pub(crate) fn obey(core: &Rc<Core>, order: Order) {
 async fn leave(core: &Rc<Core>, ids: &[PartitionId], address: &str) -> Result<(), String> {
     let clock = core.clocks.now();
     core.with_shard(|shard, fx| shard.prepare_to_leave(clock, ids, address, fx));
-    let ready = |departure: &Departure| *departure == Departure::Ready;
+    // Nothing stands still from the start.
+    let ready = |departure: &Departure| matches!(departure, Departure::Ready | Departure::Still);
     let outcome = until(core, ids, READY_PATIENCE_MS, ready).await;
     if outcome.is_err() {
         stay(core, ids);
