@@ -190,7 +190,7 @@ impl KeyShared {
                 (consumer, aside.redelivery_count)
             }
             None => {
-                self.passed(offset);
+                self.was_read(offset);
                 (self.taker_of_new(offset, slot)?, 0)
             }
         };
@@ -225,7 +225,7 @@ impl KeyShared {
         if !is_unread || self.delays.is_due(due_ms) {
             return false;
         }
-        self.passed(offset);
+        self.was_read(offset);
         self.delays.put(offset, due_ms);
         true
     }
@@ -360,7 +360,7 @@ impl KeyShared {
     }
 
     /// An entry was read that was not delivered before.
-    fn passed(&mut self, offset: Offset) {
+    fn was_read(&mut self, offset: Offset) {
         self.delays.passed(offset);
         self.read = self.read.max(offset.next());
     }

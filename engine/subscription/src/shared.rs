@@ -129,7 +129,7 @@ impl Shared {
             self.returned.remove(&offset);
         } else {
             self.returned.clear();
-            self.passed(offset);
+            self.was_read(offset);
         }
         let (acknowledged, left) = what_is_left(cursor, offset, messages)?;
         let member = self.members.get_mut(&consumer)?;
@@ -158,7 +158,7 @@ impl Shared {
         if !is_named || self.delays.is_due(due_ms) || self.returned.contains_key(&offset) {
             return false;
         }
-        self.passed(offset);
+        self.was_read(offset);
         self.delays.put(offset, due_ms);
         true
     }
@@ -268,7 +268,7 @@ impl Shared {
     }
 
     /// An entry was read that was not delivered before.
-    fn passed(&mut self, offset: Offset) {
+    fn was_read(&mut self, offset: Offset) {
         self.delays.passed(offset);
         self.read = self.read.max(offset.next());
     }

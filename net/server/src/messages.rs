@@ -113,8 +113,11 @@ pub(crate) enum Order {
         policies: Vec<(PartitionId, PartitionPolicies)>,
         done: flume::Sender<()>,
     },
-    /// Says what quotas hold back.
-    HeldBack { done: flume::Sender<Vec<HeldBack>> },
+    /// Says which rates, and which of these partitions' backlogs, or of all, hold producers back.
+    HeldBack {
+        only: Option<Vec<PartitionId>>,
+        done: flume::Sender<Vec<HeldBack>>,
+    },
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },
     /// Reads how busy the core and its partitions have been.

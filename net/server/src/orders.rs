@@ -197,8 +197,8 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
             }
             let _ = done.send(());
         }
-        Order::HeldBack { done } => {
-            let _ = done.send(core.shard.borrow().held_back());
+        Order::HeldBack { only, done } => {
+            let _ = done.send(core.shard.borrow().held_back(only.as_deref()));
         }
         Order::Count { done } => {
             let _ = done.send(count(core, context));

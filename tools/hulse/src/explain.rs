@@ -53,7 +53,12 @@ pub(crate) fn run(args: &ExplainArgs, common: &CommonFlags) -> Outcome {
             )));
         }
         show(&list, json, |list| {
-            let producers = producers(list);
+            let nobody = || format!("no quota holds producers of {} back\n", list.topic);
+            // Of a single subscription only what concerns it is told.
+            let producers = match &args.subscription {
+                None => Some(producers(list).unwrap_or_else(nobody)),
+                Some(_) => producers(list),
+            };
             let subscriptions = list.subscriptions.iter().map(explained);
             producers.into_iter().chain(subscriptions).collect()
         })

@@ -6,6 +6,7 @@ use hulse_model::limits::HELD_BACK_TOLD_MAX;
 
 use crate::command::Clock;
 use crate::effect::Effect;
+use crate::partition::Partition;
 use crate::policies::PartitionPolicies;
 use crate::shard::Shard;
 use crate::stats::HeldBack;
@@ -28,9 +29,10 @@ impl<D: Disk> Shard<D> {
         true
     }
 
-    /// What quotas hold back on this core just now, as far as it fits into one answer.
+    /// What quotas hold back on this core just now, as far as it fits into one answer: every rate that
+    /// somebody waits for, and the backlogs of these partitions, or of all.
     #[must_use]
-    pub fn held_back(&self) -> Vec<HeldBack> {
+    pub fn held_back(&self, only: Option<&[PartitionId]>) -> Vec<HeldBack> {
         let rates = self
             .throttle
             .waiting()
@@ -39,7 +41,7 @@ impl<D: Disk> Shard<D> {
                 rate: limit.rate(),
                 connections,
             });
-        let backlogs = self.partitions.values().filter_map(|partition| {
+        let backlog = |partition: &Partition<D>| {
             let (subscription, text) = partition.held_by()?;
             Some(HeldBack::Backlog {
                 topic: partition.spec.topic.clone(),
@@ -47,8 +49,17 @@ impl<D: Disk> Shard<D> {
                 subscription,
                 text,
             })
-        });
-        rates.chain(backlogs).take(HELD_BACK_TOLD_MAX).collect()
+        };
+        let mut all: Vec<HeldBack> = rates.take(HELD_BACK_TOLD_MAX).collect();
+        let room = HELD_BACK_TOLD_MAX - all.len();
+        match only {
+            None => all.extend(self.partitions.values().filter_map(backlog).take(room)),
+            Some(ids) => {
+                let named = ids.iter().filter_map(|id| self.partitions.get(id));
+                all.extend(named.filter_map(backlog).take(room));
+            }
+        }
+        all
     }
 
     /// Whether a batch of the connection is held back because a rate of the partition is used up.

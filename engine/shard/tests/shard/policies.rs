@@ -92,11 +92,13 @@ fn a_backlog_over_its_quota_holds_the_producers_back_until_it_shrinks() {
         rim.settle();
         assert_eq!(rim.receipts(p), [19], "a retry of what was stored");
 
-        let told = rim.shard.held_back();
+        let told = rim.shard.held_back(None);
         let [HeldBack::Backlog { subscription, .. }] = &told[..] else {
             panic!("{told:?}");
         };
         assert_eq!(subscription, "slow");
+        assert_eq!(rim.shard.held_back(Some(&[PARTITION])), told);
+        assert_eq!(rim.shard.held_back(Some(&[OTHER])), []);
         let stats = rim.shard.describe(PARTITION).unwrap();
         let holds = stats
             .subscriptions
@@ -126,7 +128,7 @@ fn a_backlog_over_its_quota_holds_the_producers_back_until_it_shrinks() {
         assert_eq!(rim.produce(p, 22, 1, &[7; 100]), Handled::Done);
         rim.settle();
         assert_eq!(rim.receipts(p), [22]);
-        assert_eq!(rim.shard.held_back(), []);
+        assert_eq!(rim.shard.held_back(None), []);
         rim.told(quick);
     }
 }
@@ -291,7 +293,7 @@ fn a_rate_holds_the_offender_back_and_nobody_else() {
     }
     rim.settle();
     assert_eq!(rim.receipts(q).len(), 100);
-    let told = rim.shard.held_back();
+    let told = rim.shard.held_back(None);
     let [HeldBack::Rate { connections: 1, .. }] = &told[..] else {
         panic!("{told:?}");
     };

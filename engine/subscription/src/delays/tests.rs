@@ -97,6 +97,25 @@ proptest! {
     }
 }
 
+/// Times in no order, and eighty times as many as are remembered one by one: each block is read again
+/// about once for as many messages as are remembered.
+#[test]
+fn scattered_times_are_read_by_the_square() {
+    let (entries, remembered) = (4_000, 50);
+    let due_ms = (0..entries).map(|at| 100 + at * 1_583 % entries).collect();
+    let mut reader = Reader::new(due_ms, remembered, 64);
+    for now_ms in 0..=100 + entries {
+        reader.run(now_ms);
+    }
+    assert!(reader.given.iter().all(Option::is_some));
+    let square = 4_000 * 4_000 / remembered;
+    let reads = reader.reads;
+    assert!(
+        reads <= square * 3 / 2,
+        "{reads} reads, where {square} are expected"
+    );
+}
+
 /// What all producers delay by the same time is read when it comes, when its block is due, and when it
 /// is given out: to have more delayed messages does not make each of them dearer.
 #[test]

@@ -36,6 +36,8 @@ enum Step {
     Deliver,
     Acknowledge(usize),
     RedeliverAll(usize),
+    /// Everything up to this entry has expired.
+    Expire(usize),
     Seek,
     Pass,
 }
@@ -303,6 +305,7 @@ impl Small for World {
             }
         }
         steps.extend((0..self.end).map(Step::Acknowledge));
+        steps.extend(self.end.checked_sub(1).map(Step::Expire));
         steps.push(Step::Seek);
         steps
     }
@@ -339,6 +342,12 @@ impl Small for World {
             Step::RedeliverAll(consumer) => {
                 self.dispatcher.redeliver(id(consumer), &self.cursor, &[]);
                 self.account.give_back_all(consumer);
+            }
+            Step::Expire(entry) => {
+                let all = u32::MAX;
+                self.cursor.acknowledge_cumulative(at(entry), all, all);
+                self.dispatcher.passed(&self.cursor);
+                self.account.acknowledged[..=entry].fill(true);
             }
             Step::Seek => {
                 self.cursor.set(Position::default());

@@ -118,7 +118,7 @@ impl Control {
                 .map(|topic| topic.partitions.len() as u64)
                 .sum(),
             held_back: self
-                .held_back()
+                .held_back(None)
                 .await?
                 .iter()
                 .map(held_back::told)

@@ -9,12 +9,21 @@ use super::{Control, Refused};
 use crate::messages::Order;
 
 impl Control {
-    /// What quotas hold back on every core. A rate that connections of several cores wait for is told
-    /// once.
-    pub(super) async fn held_back(&self) -> Result<Vec<HeldBack>, Refused> {
+    /// What quotas hold back on every core: each rate, and the backlogs of one topic, or of all. A
+    /// rate that connections of several cores wait for is told once.
+    pub(super) async fn held_back(
+        &self,
+        topic: Option<&TopicRecord>,
+    ) -> Result<Vec<HeldBack>, Refused> {
         let mut all: Vec<HeldBack> = Vec::new();
+        let mut own = topic.map(|topic| self.by_core(topic));
         for core in 0..self.cores.len() {
-            let held = self.order(core, |done| Order::HeldBack { done }).await?;
+            let only = own
+                .as_mut()
+                .map(|own| own.remove(&core).unwrap_or_default());
+            let held = self
+                .order(core, |done| Order::HeldBack { only, done })
+                .await?;
             for one in held {
                 let known = all.iter_mut().find_map(|other| match (other, &one) {
                     (
@@ -41,9 +50,9 @@ impl Control {
 
     /// What quotas hold the producers of one topic back.
     pub(super) async fn held_back_of(&self, topic: &TopicRecord) -> Result<Vec<Told>, Refused> {
-        let held = self.held_back().await?;
+        let held = self.held_back(Some(topic)).await?;
         let concerns = |one: &&HeldBack| match one {
-            HeldBack::Backlog { topic: held, .. } => *held == topic.name,
+            HeldBack::Backlog { .. } => true,
             HeldBack::Rate { scope, .. } => scope.covers(&topic.name),
         };
         Ok(held.iter().filter(concerns).map(told).collect())

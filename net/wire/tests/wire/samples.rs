@@ -151,6 +151,7 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 entries: ENTRIES.into(),
             }),
         ),
+        (5, 12, Request::GetLast),
         (
             0,
             11,
