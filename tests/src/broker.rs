@@ -106,6 +106,19 @@ impl Broker {
         broker
     }
 
+    /// Starts a broker on a new data directory with more flags, which its restarts have as well, and
+    /// waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn start_with(cores: usize, flags: &[&str]) -> Self {
+        let mut broker = Self::idle(None);
+        broker.serve.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        broker.restart(cores);
+        broker
+    }
+
     /// Starts a broker on this data directory, and waits until it serves.
     ///
     /// # Panics

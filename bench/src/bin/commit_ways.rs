@@ -421,6 +421,7 @@ impl Core {
             Effect::MarkFlushed { .. }
             | Effect::GoOn { .. }
             | Effect::Probe { .. }
+            | Effect::ChangeHome { .. }
             | Effect::Evict { .. }
             | Effect::Remove { .. }
             | Effect::WarmUp { .. }

@@ -15,6 +15,7 @@ mod damage;
 pub mod disk;
 pub mod field;
 mod footer;
+mod home;
 mod journal;
 mod leftovers;
 mod log;
@@ -41,6 +42,7 @@ mod fuzz;
 pub use disk::{Disk, DiskFile, Fill, Reserve, is_out_of_files};
 #[cfg(any(test, feature = "sim"))]
 pub use fuzz::fuzz_recovery;
+pub use home::ChangeHome;
 pub use journal::{
     JOURNAL_VERSION, JOURNALS_DIR, Journal, JournalMark, JournalSizes, JournalTicket,
     PrepareJournal, PreparedJournal, ReplayError, ReplayReport, ReplayedDisk, ReplayedFile,

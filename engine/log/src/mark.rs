@@ -57,7 +57,7 @@ impl<D: Disk> MarkFlushed<D> {
 }
 
 /// Raises a mark to what was durable, if the log has not been truncated since.
-fn raise(mark: &mut LogMark, durable: LogMark) {
+pub(crate) fn raise(mark: &mut LogMark, durable: LogMark) {
     if mark.generation == durable.generation {
         mark.flushed_to = mark.flushed_to.max(durable.flushed_to);
     }

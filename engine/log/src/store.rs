@@ -7,6 +7,7 @@ use hulse_model::limits::SEGMENT_BYTES_MIN;
 use hulse_model::{Offset, PartitionId, TopicName};
 
 use crate::disk::{Disk, Fill};
+use crate::home::ChangeHome;
 use crate::log::{Log, SyncError};
 use crate::manifest::{MANIFEST_NAME, Manifest, ManifestFile};
 use crate::mark::MarkFlushed;
@@ -226,6 +227,20 @@ impl<D: Disk> PartitionStore<D> {
         }
         let (entries, sibling) = (self.entries.flushed(), self.sibling.flushed());
         MarkFlushed::new(&self.manifest, entries, sibling)
+    }
+
+    /// The note that the partition has another home, to be made by a helper; `None` while a journal
+    /// may hold what the segments' own files do not, and when a log has failed.
+    ///
+    /// Between this and the end of [`ChangeHome::run`] neither log may have a share in a round.
+    #[must_use]
+    pub fn change_home(&self) -> Option<ChangeHome<D>> {
+        let leans = |log: &Log<D>| log.poisoned().is_some() || log.leans_on_journal();
+        if leans(&self.entries) || leans(&self.sibling) {
+            return None;
+        }
+        let (entries, sibling) = (self.entries.flushed(), self.sibling.flushed());
+        Some(ChangeHome::new(&self.manifest, entries, sibling))
     }
 
     /// Makes everything durable, notes that in the manifest, and closes the files.

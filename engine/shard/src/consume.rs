@@ -80,6 +80,13 @@ impl Consumers {
         self.by_subscription.get(&subscription)?.consumers().next()
     }
 
+    /// What is being read ahead does not come back: the partition changes its core.
+    pub(crate) fn forget_reading(&mut self) {
+        self.by_subscription
+            .values_mut()
+            .for_each(Served::forget_reading);
+    }
+
     /// Whether anybody is attached.
     pub(crate) fn are_attached(&self) -> bool {
         let mut served = self.by_subscription.values();

@@ -177,6 +177,7 @@ impl<D: Disk> Partition<D> {
     /// nothing is to be done now.
     pub(crate) fn write(&mut self, kind: LogKind, fx: &mut Vec<Effect<D>>) -> Option<Way> {
         let (partition, level) = (self.spec.id, self.spec.ack);
+        let may_use_journal = self.may_use_journal();
         let log = self.store.log_mut(kind);
         let failed_before = log.poisoned().is_some();
         if let Err(error) = log.write() {
@@ -200,7 +201,7 @@ impl<D: Disk> Partition<D> {
             let much = log.unsynced_bytes() >= LAZY_SYNC_BYTES;
             return (much || self.upkeep.sync_due(kind)).then_some(Way::Later(Later::Background));
         }
-        Some(if log.round_bytes().is_some() {
+        Some(if may_use_journal && log.round_bytes().is_some() {
             Way::Later(Later::Commit)
         } else {
             Way::Own

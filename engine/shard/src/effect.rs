@@ -1,8 +1,8 @@
 //! What has to happen outside of the shard.
 
 use hulse_log::{
-    Disk, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal, StoredEntry,
-    SyncTicket, WarmUp,
+    ChangeHome, Disk, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal, Removal,
+    StoredEntry, SyncTicket, WarmUp,
 };
 use hulse_model::{Offset, PartitionId, Position, ProducerName, Status, Term};
 use hulse_subscription::IndexRange;
@@ -88,6 +88,14 @@ pub enum Effect<D: Disk> {
         /// The work.
         work: MarkFlushed<D>,
     },
+    /// Notes on a helper thread that a partition has another home, then calls
+    /// [`crate::Shard::home_changed`].
+    ChangeHome {
+        /// The partition.
+        partition: PartitionId,
+        /// The work.
+        work: ChangeHome<D>,
+    },
     /// Brings a part of a log into memory on a helper thread, then calls [`crate::Shard::warmed`].
     WarmUp {
         /// The partition.
@@ -128,6 +136,8 @@ pub enum Reply {
     /// The stream's consumer is the active one of a Failover subscription now, or is not. Answers
     /// no request.
     Active(bool),
+    /// The stream's partition is about to move to the core at this address. Answers no request.
+    Moving(String),
     /// The stream is a producer.
     ProducerOpened {
         /// Its name.
@@ -212,6 +222,8 @@ pub struct Refusal {
     pub appended: bool,
     /// The damaged offsets, end excluded, for [`Status::DataCorrupted`].
     pub damaged: Option<(Offset, Offset)>,
+    /// Where the partition is served now, for [`Status::NotPrimary`].
+    pub moved_to: Option<String>,
 }
 
 impl Refusal {
@@ -223,6 +235,7 @@ impl Refusal {
             batch: None,
             appended: false,
             damaged: None,
+            moved_to: None,
         }
     }
 }

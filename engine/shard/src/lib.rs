@@ -20,6 +20,7 @@ mod effect;
 mod expiry;
 mod held;
 mod last;
+mod leaving;
 mod outlets;
 mod partition;
 mod policies;
@@ -40,6 +41,7 @@ mod upkeep;
 
 pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, StreamKey};
 pub use effect::{Effect, LastMessage, Receipt, Refusal, Reply};
+pub use leaving::{Departure, Taken};
 pub use partition::{AckLevel, PartitionSpec};
 pub use policies::PartitionPolicies;
 pub use rate::RateLimit;

@@ -12,6 +12,7 @@ use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
 use crate::expiry::Expiry;
 use crate::held::Held;
+use crate::leaving::Leaving;
 use crate::policies::PartitionPolicies;
 use crate::probes::Claimant;
 use crate::quota::Quota;
@@ -87,6 +88,11 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) ended: Vec<StreamKey>,
     /// Subscriptions whose consumers are to be reported.
     pub(crate) seat_changes: SeatChanges,
+    /// How far it is on its way to another core.
+    pub(crate) leaving: Leaving,
+    /// Nobody knows which home its manifest says on the disk, so no round of a journal may take
+    /// anything of it: it would not be replayed under another one.
+    pub(crate) homeless: bool,
 }
 
 /// A segment could not be prepared or opened.
@@ -236,7 +242,9 @@ impl<D: Disk> Partition<D> {
 
     /// Asks for the next segment of each log that wants one.
     pub(crate) fn want_segments(&mut self, now_ms: u64, fx: &mut Vec<Effect<D>>) {
-        if self.refused_room(now_ms).is_some() {
+        // Whoever waits for a frozen partition is not to wait for a segment that is spare.
+        let spare = self.is_frozen() && !self.sibling.wants_room();
+        if spare || self.refused_room(now_ms).is_some() {
             return;
         }
         let partition = self.spec.id;

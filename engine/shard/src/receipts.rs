@@ -58,6 +58,11 @@ impl Receipts {
         });
     }
 
+    /// Whether nobody is owed anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// Drops what is owed to a stream that is gone: nobody is there to be told.
     pub(crate) fn forget(&mut self, stream: StreamKey) {
         self.owed.remove(&stream);

@@ -19,6 +19,7 @@ use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::expiry::Expiry;
 use crate::held::Held;
+use crate::leaving::Leaving;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
 use crate::quota::Quota;
 use crate::receipts::Receipts;
@@ -205,6 +206,8 @@ impl<D: Disk> Partition<D> {
             openers: BTreeMap::new(),
             ended: Vec::new(),
             seat_changes: SeatChanges::default(),
+            leaving: Leaving::No,
+            homeless: false,
         };
         for kind in LogKind::ALL {
             let log = partition.store.log_mut(kind);

@@ -149,6 +149,12 @@ impl Served {
         self.warming = Warming::Done;
     }
 
+    /// What is being read ahead does not come back, nor does the word that others had their turn.
+    pub(crate) const fn forget_reading(&mut self) {
+        self.warming = Warming::No;
+        self.resting = false;
+    }
+
     /// Gives a consumer nothing until [`Self::go_on`] finds that it can be sent something.
     pub(crate) fn pause(&mut self, consumer: ConsumerId) {
         self.dispatcher.pause(consumer, true);

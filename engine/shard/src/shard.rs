@@ -19,11 +19,12 @@ use crate::probes::Probes;
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::seats::SeatReport;
-use crate::stats::{PartitionStats, ShardStats};
+use crate::stats::{PartitionCounters, PartitionStats, ShardStats};
 use crate::throttle::Throttle;
 
 mod claims;
 mod commits;
+mod leaving;
 mod limits;
 mod requests;
 mod rounds;
@@ -124,6 +125,14 @@ pub struct Shard<D: Disk> {
     /// The time since 1970, in milliseconds, as it was told last.
     wall_ms: u64,
     stopping: bool,
+    /// Partitions on their way to another core.
+    leavers: BTreeSet<PartitionId>,
+    /// Partitions that have been taken and whose streams have not been told where they are.
+    parked: BTreeSet<PartitionId>,
+    /// Connections whose request waits for such a partition, or for one that is frozen.
+    parked_held: Held,
+    /// What the partitions have done here that have left.
+    departed: PartitionCounters,
 }
 
 /// The marking of idle partitions as flushed.
@@ -172,6 +181,10 @@ impl<D: Disk> Shard<D> {
             ready_seats: VecDeque::new(),
             wall_ms: 0,
             stopping: false,
+            leavers: BTreeSet::new(),
+            parked: BTreeSet::new(),
+            parked_held: Held::default(),
+            departed: PartitionCounters::default(),
         }
     }
 
@@ -204,6 +217,7 @@ impl<D: Disk> Shard<D> {
         };
         self.unsynced_bytes -= partition.unsynced_counted;
         self.close_seats(&mut partition);
+        self.leavers.remove(&id);
         let refusal = Refusal::new(
             Status::TopicNotFound,
             format!("{} has been deleted", partition.spec.topic),
@@ -286,6 +300,7 @@ impl<D: Disk> Shard<D> {
         }
         stats.claimants = self.probes.waiting() as u64;
         stats.output_bytes = self.outlets.total() as u64;
+        self.departed.add_to(&mut stats);
         let throttled: usize = self.throttle.waiting().map(|(_, held)| held).sum();
         stats.throttled_connections = throttled as u64;
         for partition in self.partitions.values() {
@@ -302,6 +317,13 @@ impl<D: Disk> Shard<D> {
             .into_iter()
             .flat_map(|it| it.state.subscriptions());
         all.map(|it| (it.name().clone(), it.kind())).collect()
+    }
+
+    /// What each partition has done since it came to this core, in units that all share.
+    #[must_use]
+    pub fn work(&self) -> Vec<(PartitionId, u64)> {
+        let partitions = self.partitions.iter();
+        partitions.map(|(id, one)| (*id, one.work())).collect()
     }
 
     /// One partition in detail, if this core has it.

@@ -22,6 +22,34 @@ pub(crate) struct PartitionCounters {
 }
 
 impl PartitionCounters {
+    /// Adds those of a partition that has left.
+    pub(crate) fn add(&mut self, left: &Self) {
+        self.produced_entries += left.produced_entries;
+        self.produced_messages += left.produced_messages;
+        self.produced_bytes += left.produced_bytes;
+        self.duplicates += left.duplicates;
+        self.delivered_entries += left.delivered_entries;
+        self.delivered_messages += left.delivered_messages;
+        self.delivered_bytes += left.delivered_bytes;
+        self.acknowledgements += left.acknowledgements;
+        self.quota_refusals += left.quota_refusals;
+        self.expired += left.expired;
+    }
+
+    /// Adds them to their core's.
+    pub(crate) fn add_to(&self, stats: &mut ShardStats) {
+        stats.produced_entries += self.produced_entries;
+        stats.produced_messages += self.produced_messages;
+        stats.produced_bytes += self.produced_bytes;
+        stats.duplicates += self.duplicates;
+        stats.delivered_entries += self.delivered_entries;
+        stats.delivered_messages += self.delivered_messages;
+        stats.delivered_bytes += self.delivered_bytes;
+        stats.acknowledgements += self.acknowledgements;
+        stats.quota_refusals += self.quota_refusals;
+        stats.expired_entries += self.expired;
+    }
+
     pub(crate) fn produced(&mut self, messages: u32, bytes: usize) {
         self.produced_entries += 1;
         self.produced_messages += u64::from(messages);
@@ -197,23 +225,29 @@ pub struct ConsumerStats {
     pub delivered_messages: u64,
 }
 
+/// What an entry costs beside its bytes, in bytes: by rough measure, so that loads can be compared.
+const ENTRY_COST_BYTES: u64 = 4 * 1024;
+/// What an acknowledgement costs, in bytes.
+const ACKNOWLEDGEMENT_COST_BYTES: u64 = 2 * 1024;
+
 impl<D: Disk> Partition<D> {
+    /// What this partition has done on its core, in units that all partitions share: bytes, and what
+    /// each entry and acknowledgement costs beside them.
+    pub(crate) fn work(&self) -> u64 {
+        let c = &self.counters;
+        let entries = c.produced_entries + c.duplicates + c.delivered_entries;
+        c.produced_bytes
+            + c.delivered_bytes
+            + entries * ENTRY_COST_BYTES
+            + c.acknowledgements * ACKNOWLEDGEMENT_COST_BYTES
+    }
+
     /// Adds this partition's counters to its core's.
     pub(crate) fn add_to(&self, stats: &mut ShardStats) {
-        let c = &self.counters;
+        self.counters.add_to(stats);
         stats.partitions += 1;
-        stats.produced_entries += c.produced_entries;
-        stats.produced_messages += c.produced_messages;
-        stats.produced_bytes += c.produced_bytes;
-        stats.duplicates += c.duplicates;
-        stats.delivered_entries += c.delivered_entries;
-        stats.delivered_messages += c.delivered_messages;
-        stats.delivered_bytes += c.delivered_bytes;
-        stats.acknowledgements += c.acknowledgements;
         stats.unsynced_bytes += self.unsynced_bytes() as u64;
         stats.fenced_partitions += u64::from(self.fenced().is_some());
-        stats.quota_refusals += c.quota_refusals;
-        stats.expired_entries += c.expired;
     }
 
     /// This partition as `topic describe` shows it.

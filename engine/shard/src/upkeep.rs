@@ -135,7 +135,8 @@ impl Upkeep {
 impl<D: Disk> Partition<D> {
     /// Does what is due. Returns whether a round is wanted.
     pub(crate) fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) -> bool {
-        if self.fenced().is_some() {
+        // What is frozen is to come to a stand.
+        if self.fenced().is_some() || self.is_frozen() {
             return false;
         }
         self.watch_idleness(clock);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hulse_model::TopicName;
 use hulse_model::{Status, SubscriptionName};
-use hulse_wire::json::{BrokerStatus, SubscriptionList, TopicDescription, TopicList};
+use hulse_wire::json::{BrokerStatus, GroupMove, SubscriptionList, TopicDescription, TopicList};
 use hulse_wire::{AckLevel, CreateTopic, Reply, Request, Seek, SubscriptionRef};
 use serde::de::DeserializeOwned;
 
@@ -177,6 +177,23 @@ impl Admin {
     /// See [`Admin`].
     pub async fn status(&self) -> Result<BrokerStatus, ClientError> {
         self.read(hulse_wire::Admin::Status).await
+    }
+
+    /// Moves a group to another core of the broker that serves it: what [`describe_topic`] names as
+    /// the `group` of a partition. Clients of its partitions go on by themselves.
+    ///
+    /// [`describe_topic`]: Self::describe_topic
+    ///
+    /// # Errors
+    /// See [`Admin`]; `INVALID_ARGUMENT` for a group or a core that there is not.
+    pub async fn move_group(&self, group: &str, core: u32) -> Result<GroupMove, ClientError> {
+        let group = group.parse().map_err(|_| {
+            ClientError::invalid(format!(
+                "`{group}` is no group: expected 32 hexadecimal digits"
+            ))
+        })?;
+        self.read(hulse_wire::Admin::MoveGroup { group, core })
+            .await
     }
 
     /// Describes the subscriptions of a topic.

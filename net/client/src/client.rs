@@ -25,6 +25,15 @@ pub(crate) struct ClientShared {
     pub(crate) operation_timeout: Duration,
 }
 
+impl ClientShared {
+    /// A partition is about to be served at `address`: dials it, so that the connection is there when
+    /// the partition is. When that fails, whoever needs the connection tries again and says why.
+    pub(crate) fn dial_ahead(self: &Arc<Self>, address: &str) {
+        let (client, address) = (Arc::clone(self), address.to_owned());
+        tokio::spawn(async move { client.pool.get(&address).await.is_ok() });
+    }
+}
+
 /// A client of Hulse. It is cheap to clone; the clones share their connections, one to each core
 /// of a broker that is needed.
 ///

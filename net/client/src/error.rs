@@ -51,6 +51,15 @@ pub enum ClientError {
         /// How long the broker asks to wait before the next attempt; zero when it does not say.
         retry_after: Duration,
     },
+    /// The partition is served at another address now; what was asked has not been done. The client
+    /// goes there by itself.
+    #[error("NOT_PRIMARY: {message}")]
+    Moved {
+        /// `host:port` of the core that serves it.
+        address: String,
+        /// One sentence for people.
+        message: String,
+    },
     /// No answer came in time, and nothing said why.
     #[error("no answer within {} ms", after.as_millis())]
     Timeout {
@@ -194,6 +203,7 @@ impl ClientError {
             | Self::ConnectionLost { .. }
             | Self::PeerSilent { .. }
             | Self::Timeout { .. }
+            | Self::Moved { .. }
             | Self::Corrupt { .. } => true,
             Self::Broker { status, .. } => status.is_some_and(Status::retryable),
             Self::Closed
@@ -232,9 +242,15 @@ impl ClientError {
             Self::Broker { status, .. } => *status,
             Self::DataCorrupted { .. } => Some(Status::DataCorrupted),
             Self::NotActive { .. } => Some(Status::NotActive),
+            Self::Moved { .. } => Some(Status::NotPrimary),
             Self::ProducerFailed { cause, .. } | Self::DeadLetter { cause, .. } => cause.status(),
             _ => None,
         }
+    }
+
+    /// Whether a broker has said no, so that what was asked for is not open there.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Broker { .. } | Self::Moved { .. })
     }
 
     /// Whether the request may have been carried out although its answer never came.
@@ -262,6 +278,12 @@ impl ClientError {
 
     /// What a broker's refusal is to the caller.
     pub(crate) fn refused(error: &ErrorReply<'_>) -> Self {
+        if error.status == Status::NotPrimary && !error.address.is_empty() {
+            return Self::Moved {
+                address: error.address.to_owned(),
+                message: error.message.to_owned(),
+            };
+        }
         Self::Broker {
             status: error.status.known(),
             code: error.status.0,

@@ -42,6 +42,20 @@ impl Places {
         &self.places
     }
 
+    /// The same, with a partition that its last owner says is at `address` now.
+    pub(crate) fn moved(&self, partition: i32, address: &str) -> Self {
+        let mut places = self.places.to_vec();
+        for place in &mut places {
+            if place.partition == partition {
+                address.clone_into(&mut place.address);
+            }
+        }
+        Self {
+            places: places.into(),
+            ..self.clone()
+        }
+    }
+
     /// The address of a partition's owner.
     pub(crate) fn address(&self, partition: i32) -> Option<&str> {
         let place = self

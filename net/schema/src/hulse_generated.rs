@@ -542,10 +542,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for SeekTo {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_ADMIN_VERB: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ADMIN_VERB: u8 = 30;
+pub const ENUM_MAX_ADMIN_VERB: u8 = 40;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 19] = [
+pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 20] = [
   AdminVerb::CreateTopic,
   AdminVerb::ListTopics,
   AdminVerb::DescribeTopic,
@@ -565,6 +565,7 @@ pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 19] = [
   AdminVerb::GrantPermissions,
   AdminVerb::RevokePermissions,
   AdminVerb::ListPermissions,
+  AdminVerb::MoveGroup,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -591,9 +592,10 @@ impl AdminVerb {
   pub const GrantPermissions: Self = Self(28);
   pub const RevokePermissions: Self = Self(29);
   pub const ListPermissions: Self = Self(30);
+  pub const MoveGroup: Self = Self(40);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 30;
+  pub const ENUM_MAX: u8 = 40;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::CreateTopic,
     Self::ListTopics,
@@ -614,6 +616,7 @@ impl AdminVerb {
     Self::GrantPermissions,
     Self::RevokePermissions,
     Self::ListPermissions,
+    Self::MoveGroup,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -637,6 +640,7 @@ impl AdminVerb {
       Self::GrantPermissions => Some("GrantPermissions"),
       Self::RevokePermissions => Some("RevokePermissions"),
       Self::ListPermissions => Some("ListPermissions"),
+      Self::MoveGroup => Some("MoveGroup"),
       _ => None,
     }
   }
@@ -1650,6 +1654,7 @@ impl<'a> Error<'a> {
   pub const VT_APPENDED: ::flatbuffers::VOffsetT = 14;
   pub const VT_FIRST_OFFSET: ::flatbuffers::VOffsetT = 16;
   pub const VT_END_OFFSET: ::flatbuffers::VOffsetT = 18;
+  pub const VT_ADDRESS: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1664,6 +1669,7 @@ impl<'a> Error<'a> {
     builder.add_end_offset(args.end_offset);
     builder.add_first_offset(args.first_offset);
     builder.add_sequence(args.sequence);
+    if let Some(x) = args.address { builder.add_address(x); }
     builder.add_retry_after_ms(args.retry_after_ms);
     builder.add_messages(args.messages);
     if let Some(x) = args.message { builder.add_message(x); }
@@ -1729,6 +1735,13 @@ impl<'a> Error<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(Error::VT_END_OFFSET, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn address(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Error::VT_ADDRESS, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Error<'_> {
@@ -1745,6 +1758,7 @@ impl ::flatbuffers::Verifiable for Error<'_> {
      .visit_field::<bool>("appended", Self::VT_APPENDED, false)?
      .visit_field::<u64>("first_offset", Self::VT_FIRST_OFFSET, false)?
      .visit_field::<u64>("end_offset", Self::VT_END_OFFSET, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("address", Self::VT_ADDRESS, false)?
      .finish();
     Ok(())
   }
@@ -1758,6 +1772,7 @@ pub struct ErrorArgs<'a> {
     pub appended: bool,
     pub first_offset: u64,
     pub end_offset: u64,
+    pub address: Option<::flatbuffers::WIPOffset<&'a str>>,
 }
 impl<'a> Default for ErrorArgs<'a> {
   #[inline]
@@ -1771,6 +1786,7 @@ impl<'a> Default for ErrorArgs<'a> {
       appended: true,
       first_offset: 0,
       end_offset: 0,
+      address: None,
     }
   }
 }
@@ -1813,6 +1829,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ErrorBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u64>(Error::VT_END_OFFSET, end_offset, 0);
   }
   #[inline]
+  pub fn add_address(&mut self, address: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Error::VT_ADDRESS, address);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ErrorBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ErrorBuilder {
@@ -1838,6 +1858,7 @@ impl ::core::fmt::Debug for Error<'_> {
       ds.field("appended", &self.appended());
       ds.field("first_offset", &self.first_offset());
       ds.field("end_offset", &self.end_offset());
+      ds.field("address", &self.address());
       ds.finish()
   }
 }
@@ -4204,6 +4225,8 @@ impl<'a> Admin<'a> {
   pub const VT_POLICIES: ::flatbuffers::VOffsetT = 22;
   pub const VT_ROLE: ::flatbuffers::VOffsetT = 24;
   pub const VT_PERMISSIONS: ::flatbuffers::VOffsetT = 26;
+  pub const VT_GROUP: ::flatbuffers::VOffsetT = 28;
+  pub const VT_CORE: ::flatbuffers::VOffsetT = 30;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -4215,6 +4238,8 @@ impl<'a> Admin<'a> {
     args: &'args AdminArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Admin<'bldr>> {
     let mut builder = AdminBuilder::new(_fbb);
+    builder.add_core(args.core);
+    if let Some(x) = args.group { builder.add_group(x); }
     if let Some(x) = args.role { builder.add_role(x); }
     if let Some(x) = args.policies { builder.add_policies(x); }
     if let Some(x) = args.scope { builder.add_scope(x); }
@@ -4315,6 +4340,20 @@ impl<'a> Admin<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u8>(Admin::VT_PERMISSIONS, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn group(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_GROUP, None)}
+  }
+  #[inline]
+  pub fn core(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Admin::VT_CORE, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Admin<'_> {
@@ -4335,6 +4374,8 @@ impl ::flatbuffers::Verifiable for Admin<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, PolicyChange>>>("policies", Self::VT_POLICIES, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("role", Self::VT_ROLE, false)?
      .visit_field::<u8>("permissions", Self::VT_PERMISSIONS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("group", Self::VT_GROUP, false)?
+     .visit_field::<u32>("core", Self::VT_CORE, false)?
      .finish();
     Ok(())
   }
@@ -4352,6 +4393,8 @@ pub struct AdminArgs<'a> {
     pub policies: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, PolicyChange>>>,
     pub role: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub permissions: u8,
+    pub group: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub core: u32,
 }
 impl<'a> Default for AdminArgs<'a> {
   #[inline]
@@ -4369,6 +4412,8 @@ impl<'a> Default for AdminArgs<'a> {
       policies: None,
       role: None,
       permissions: 0,
+      group: None,
+      core: 0,
     }
   }
 }
@@ -4427,6 +4472,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AdminBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u8>(Admin::VT_PERMISSIONS, permissions, 0);
   }
   #[inline]
+  pub fn add_group(&mut self, group: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_GROUP, group);
+  }
+  #[inline]
+  pub fn add_core(&mut self, core: u32) {
+    self.fbb_.push_slot::<u32>(Admin::VT_CORE, core, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AdminBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     AdminBuilder {
@@ -4456,6 +4509,104 @@ impl ::core::fmt::Debug for Admin<'_> {
       ds.field("policies", &self.policies());
       ds.field("role", &self.role());
       ds.field("permissions", &self.permissions());
+      ds.field("group", &self.group());
+      ds.field("core", &self.core());
+      ds.finish()
+  }
+}
+pub enum MovingOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Moving<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Moving<'a> {
+  type Inner = Moving<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Moving<'a> {
+  pub const VT_ADDRESS: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Moving { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args MovingArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Moving<'bldr>> {
+    let mut builder = MovingBuilder::new(_fbb);
+    if let Some(x) = args.address { builder.add_address(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn address(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Moving::VT_ADDRESS, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Moving<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("address", Self::VT_ADDRESS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct MovingArgs<'a> {
+    pub address: Option<::flatbuffers::WIPOffset<&'a str>>,
+}
+impl<'a> Default for MovingArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    MovingArgs {
+      address: None,
+    }
+  }
+}
+
+pub struct MovingBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> MovingBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_address(&mut self, address: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Moving::VT_ADDRESS, address);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> MovingBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    MovingBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Moving<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Moving<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Moving");
+      ds.field("address", &self.address());
       ds.finish()
   }
 }

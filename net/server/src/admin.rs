@@ -74,11 +74,9 @@ async fn status(State(control): State<Arc<Control>>) -> Response {
 async fn show_metrics(State(control): State<Arc<Control>>) -> Response {
     match control.count().await {
         Ok(counts) => {
-            let (failed, uptime) = (
-                control.known(|known| known.failed.len()),
-                control.info.started.elapsed(),
-            );
-            match metrics::encode(&counts, failed as u64, uptime) {
+            let (failed, moves) = control.known(|known| (known.failed.len(), known.moves));
+            let uptime = control.info.started.elapsed();
+            match metrics::encode(&counts, failed as u64, moves, uptime) {
                 Ok(text) => {
                     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                     ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -4,6 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How the cores of a broker are balanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BalanceConfig {
+    /// How often the cores' loads are measured.
+    pub every: Duration,
+    /// How much of its time a core must be busy to give anything away, in percent.
+    pub percent: u32,
+}
+
 /// The settings of one broker.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
@@ -25,6 +34,8 @@ pub struct ServeConfig {
     pub allow_unauthenticated: bool,
     /// How long a core looks for more work before it sleeps.
     pub spin: Duration,
+    /// How groups move from hot cores to cool ones; absent when nothing is to be moved.
+    pub balance: Option<BalanceConfig>,
 }
 
 /// A broker that is ready to serve.

@@ -2,9 +2,11 @@
 //! answer. Nothing here is on the path of a message.
 
 mod answers;
+mod balancing;
 mod describe;
 mod growth;
 mod held_back;
+mod moves;
 mod partitions;
 mod policies;
 mod spreading;
@@ -15,11 +17,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hulse_metadata::records::Incarnation;
 use hulse_metadata::{Catalog, EmbeddedStore};
 use hulse_model::{GroupId, PartitionId, Status};
 
 use crate::messages::{Ask, Order, Told};
 
+pub(crate) use moves::MoveCounts;
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
 pub(crate) use policies::Rates;
 pub(crate) use spreading::spread;
@@ -44,6 +48,8 @@ pub(crate) struct BrokerInfo {
     pub(crate) admin: String,
     pub(crate) data: PathBuf,
     pub(crate) started: Instant,
+    /// The life in which this broker is registered.
+    pub(crate) incarnation: Incarnation,
 }
 
 /// What the control thread remembers about groups and partitions, so that it need not ask the
@@ -53,6 +59,10 @@ pub(crate) struct Known {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Partitions that a core has open.
     pub(crate) open: BTreeMap<PartitionId, Placed>,
+    /// The group of each partition that was to be opened.
+    pub(crate) group_of: BTreeMap<PartitionId, GroupId>,
+    /// How the moves between cores have gone.
+    pub(crate) moves: MoveCounts,
     /// Partitions that could not be opened, and why.
     pub(crate) failed: BTreeMap<PartitionId, String>,
 }
@@ -66,6 +76,11 @@ pub(crate) struct Control {
     /// Held by whoever has changed policies hold for the open partitions.
     applying: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
+    /// Held while a group moves: one does at a time.
+    moving: tokio::sync::Mutex<()>,
+    /// Held while partitions are opened or deleted; by a move alone while the group is served by
+    /// nobody.
+    placing: tokio::sync::RwLock<()>,
 }
 
 /// A refusal, as it is told.
@@ -86,6 +101,8 @@ impl Control {
             rates,
             applying: tokio::sync::Mutex::default(),
             known: Mutex::new(known),
+            moving: tokio::sync::Mutex::new(()),
+            placing: tokio::sync::RwLock::new(()),
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Core {
     round_wanted: Notify,
     /// Whoever waits for the answer to a request of the broker's own, by its correlation id.
     own_requests: RefCell<BTreeMap<u64, flume::Sender<Reply>>>,
+    /// Partitions on their way to another core may have got further.
+    pub(crate) departing: Notify,
     /// An emptied list of effects, kept for its memory.
     spare: RefCell<Vec<Effect<OsDisk>>>,
 }
@@ -98,6 +100,7 @@ impl Core {
             unended_bytes: Cell::new(0),
             round_wanted: Notify::new(),
             own_requests: RefCell::default(),
+            departing: Notify::new(),
             spare: RefCell::default(),
         }
     }
@@ -131,7 +134,13 @@ impl Core {
         act: impl FnOnce(&mut Shard<OsDisk>, &mut Vec<Effect<OsDisk>>) -> R,
     ) -> R {
         let mut effects = std::mem::take(&mut *self.spare.borrow_mut());
-        let result = act(&mut self.shard.borrow_mut(), &mut effects);
+        let (result, leaving) = {
+            let mut shard = self.shard.borrow_mut();
+            (act(&mut shard, &mut effects), shard.has_leavers())
+        };
+        if leaving {
+            self.departing.notify();
+        }
         self.carry_out(&mut effects);
         *self.spare.borrow_mut() = effects;
         result
@@ -290,6 +299,15 @@ impl Core {
                         },
                     );
                 }
+                Effect::ChangeHome { partition, work } => self.help(
+                    move || work.run(),
+                    move |core, result| {
+                        let clock = core.clocks.now();
+                        core.with_shard(|shard, fx| {
+                            shard.home_changed(clock, partition, result, fx);
+                        });
+                    },
+                ),
                 Effect::Remove { work, .. } => self.help(
                     move || work.run(),
                     |_, removed| {

@@ -19,6 +19,7 @@ mod input;
 mod lives;
 mod messages;
 mod metrics;
+mod moving;
 mod orders;
 mod outbox;
 mod replies;
@@ -28,6 +29,6 @@ mod sync_times;
 mod tasks;
 mod time;
 
-pub use config::{Ready, ServeConfig, ServeError};
+pub use config::{BalanceConfig, Ready, ServeConfig, ServeError};
 pub use data_dir::{DATA_FORMAT, DataDir};
 pub use serve::{ACKNOWLEDGEMENT_MEANS, serve};

@@ -1,8 +1,11 @@
 //! What the cores and the control thread say to each other, over bounded channels.
 
-use hulse_model::{PartitionId, Status, SubscriptionName, TopicName};
+use std::time::Duration;
+
+use hulse_log::OsDisk;
+use hulse_model::{GroupId, PartitionId, Status, SubscriptionName, Term, TopicName};
 use hulse_shard::{
-    HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, SeatReport, ShardStats,
+    HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, SeatReport, ShardStats, Taken,
 };
 use hulse_subscription::SubscriptionKind;
 use hulse_wire::{AckLevel, Tenancy};
@@ -47,6 +50,8 @@ pub(crate) enum Question {
         topic: TopicName,
         subscription: SubscriptionName,
     },
+    /// Moves a group to another core.
+    MoveGroup { group: GroupId, core: usize },
     /// Something about tenants and namespaces.
     Tenancy(Tenancy),
 }
@@ -147,14 +152,54 @@ pub(crate) enum Order {
     },
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },
+    /// Reads how busy the core and its partitions have been.
+    Work { done: flume::Sender<CoreWork> },
     /// Gives a client its answer.
     Tell {
         connection: u64,
         correlation: u64,
         told: Told,
     },
+    /// Has partitions get ready to leave while they are served, and tells their clients where they
+    /// will be. Answered when they are ready, or cannot be.
+    Leave {
+        partitions: Vec<PartitionId>,
+        address: String,
+        done: flume::Sender<Result<(), String>>,
+    },
+    /// Has partitions stay after all.
+    Stay {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<()>,
+    },
+    /// Has partitions that are ready come to a stand. Answered with the partitions.
+    HandOver {
+        partitions: Vec<PartitionId>,
+        done: flume::Sender<Result<Vec<Taken<OsDisk>>, String>>,
+    },
+    /// Serves partitions that were handed over.
+    Adopt {
+        taken: Vec<Taken<OsDisk>>,
+        term: Term,
+        done: flume::Sender<()>,
+    },
+    /// Tells the clients of partitions that were handed over where these are now.
+    TellMoved {
+        partitions: Vec<PartitionId>,
+        address: String,
+        done: flume::Sender<()>,
+    },
     /// Takes no more work, finishes what was begun, closes, and ends.
     Stop,
+}
+
+/// What a core has done since it started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CoreWork {
+    /// The time that it was busy.
+    pub(crate) busy: Duration,
+    /// What each of its partitions has done there, in units that all share.
+    pub(crate) work: Vec<(PartitionId, u64)>,
 }
 
 /// A partition that could not be opened.

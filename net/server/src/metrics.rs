@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::control::MoveCounts;
 use crate::messages::CoreCounts;
 
 /// What one scrape sees.
@@ -16,6 +17,7 @@ use crate::messages::CoreCounts;
 struct Scrape {
     cores: Vec<CoreCounts>,
     partitions_failed: u64,
+    moves: MoveCounts,
     uptime: Duration,
 }
 
@@ -214,6 +216,32 @@ impl Collector for Scrape {
         let metric =
             encoder.encode_descriptor("partitions_failed", help, None, failed.metric_type())?;
         failed.encode(metric)?;
+        for (name, help, count) in [
+            (
+                "core_moves",
+                "Groups moved from one core to another",
+                self.moves.made,
+            ),
+            (
+                "core_moves_refused",
+                "Moves between cores that came to nothing",
+                self.moves.refused,
+            ),
+            (
+                "core_moves_pause_microseconds",
+                "How long moved groups were served by nobody, altogether",
+                self.moves.pause_sum_us,
+            ),
+        ] {
+            let count = ConstCounter::new(count);
+            let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
+            count.encode(metric)?;
+        }
+        let longest = ConstGauge::new(self.moves.pause_max_us);
+        let help = "The longest that a moved group was served by nobody";
+        let name = "core_moves_pause_max_microseconds";
+        let metric = encoder.encode_descriptor(name, help, None, longest.metric_type())?;
+        longest.encode(metric)?;
         let uptime = ConstGauge::new(self.uptime.as_secs_f64());
         let help = "Time since the broker started";
         let unit = Some(&Unit::Seconds);
@@ -226,12 +254,14 @@ impl Collector for Scrape {
 pub(crate) fn encode(
     cores: &[CoreCounts],
     partitions_failed: u64,
+    moves: MoveCounts,
     uptime: Duration,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("hulse");
     registry.register_collector(Box::new(Scrape {
         cores: cores.to_vec(),
         partitions_failed,
+        moves,
         uptime,
     }));
     let mut text = String::new();
@@ -250,6 +280,10 @@ mod tests {
         let text = encode(
             &[CoreCounts::default(), second],
             3,
+            MoveCounts {
+                made: 5,
+                ..MoveCounts::default()
+            },
             Duration::from_millis(1500),
         )
         .unwrap();
@@ -259,6 +293,7 @@ mod tests {
         );
         assert!(text.contains("hulse_partitions_failed 3\n"), "{text}");
         assert!(text.contains("hulse_uptime_seconds 1.5\n"), "{text}");
+        assert!(text.contains("hulse_core_moves_total 5\n"), "{text}");
         for (name, ..) in FIGURES {
             let lines = text
                 .lines()

@@ -17,7 +17,8 @@ use hulse_shard::{Clock, Command, Effect, PartitionSpec, Reply, Shard, ShardConf
 use hulse_subscription::SubscriptionKind;
 
 use crate::core::Core;
-use crate::messages::{Ask, CoreCounts, CoreSeats, OpenFailure, Order};
+use crate::messages::{Ask, CoreCounts, CoreSeats, CoreWork, OpenFailure, Order};
+use crate::moving;
 use crate::tasks::{accept, look_after_connections};
 use crate::time::{Clocks, micros};
 
@@ -223,11 +224,22 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
         Order::Count { done } => {
             let _ = done.send(count(core, context));
         }
+        Order::Work { done } => {
+            let _ = done.send(CoreWork {
+                busy: context.health().busy(),
+                work: core.shard.borrow().work(),
+            });
+        }
         Order::Tell {
             connection,
             correlation,
             told,
         } => core.tell(connection, correlation, &told),
+        order @ (Order::Leave { .. }
+        | Order::Stay { .. }
+        | Order::HandOver { .. }
+        | Order::Adopt { .. }
+        | Order::TellMoved { .. }) => moving::obey(core, order),
         Order::Stop => unreachable!("the caller looks for it first"),
     }
 }

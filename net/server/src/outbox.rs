@@ -119,6 +119,9 @@ impl<D: Disk> Outbox<D> {
         if let Some((first, end)) = refusal.damaged {
             (error.first_offset, error.end_offset) = (first, end);
         }
+        if let Some(address) = &refusal.moved_to {
+            error.address = address;
+        }
         self.reply(to.stream, correlation, &Reply::Error(error))
     }
 

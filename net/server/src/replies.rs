@@ -3,8 +3,8 @@
 use hulse_log::Disk;
 use hulse_shard::{Refusal, Reply, StreamKey};
 use hulse_wire::{
-    Active, AdminDone, Last, LastMessage, LastStored, Located, PartitionPlace, ProducerOpened,
-    Reply as Frame, Subscribed,
+    Active, AdminDone, Last, LastMessage, LastStored, Located, Moving, PartitionPlace,
+    ProducerOpened, Reply as Frame, Subscribed,
 };
 
 use crate::messages::Told;
@@ -53,6 +53,7 @@ pub(crate) fn queue<D: Disk>(
             high_watermark: *high_watermark,
             created: *created,
         }),
+        Reply::Moving(address) => Frame::Moving(Moving { address }),
         Reply::Active(active) => Frame::Active(Active { active: *active }),
         Reply::Last {
             last,

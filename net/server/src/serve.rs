@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use hulse_log::{OsDisk, announce_faults, replay};
 use hulse_metadata::catalog::{Levels, Registration, Reinstallation, TopicDefaults, core_of};
-use hulse_metadata::records::{AckLevel, TopicRecord};
+use hulse_metadata::records::{AckLevel, Incarnation, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
 use hulse_model::{GroupId, PartitionId};
 use hulse_runtime::preflight::{check_data_dir, check_machine, first_failure};
@@ -104,6 +104,7 @@ struct Charge {
     topics: Vec<TopicRecord>,
     groups: BTreeMap<GroupId, Group>,
     made: Vec<PartitionId>,
+    incarnation: Incarnation,
     levels: Levels,
 }
 
@@ -124,6 +125,7 @@ impl Broker<'_> {
             topics,
             groups,
             made,
+            incarnation,
             levels,
         } = self.take_charge(&addresses).await?;
         let Self {
@@ -153,6 +155,9 @@ impl Broker<'_> {
             groups,
             ..Known::default()
         };
+        for topic in &topics {
+            known.note_groups(topic);
+        }
         for (partition, topic) in orphans {
             let reason =
                 format!("the group of partition {partition} of {topic} is not served here");
@@ -231,6 +236,7 @@ impl Broker<'_> {
             admin: admin_address.map_or_else(|| "off".to_owned(), |address| address.to_string()),
             data: dir.path().to_owned(),
             started,
+            incarnation,
         };
         let control = Arc::new(Control::new(catalog, handles, info, rates, known));
         if let Err((_, reason)) = control.remove_deleted().await {
@@ -242,6 +248,9 @@ impl Broker<'_> {
         }
         tokio::spawn(control.clone().serve(asks));
         tokio::spawn(spread(control.clone(), reports));
+        if let Some(balance) = config.balance.filter(|_| control.cores.len() > 1) {
+            tokio::spawn(control.clone().balance(balance));
+        }
         // Whoever reads the ready line may send the signal at once.
         let signals = Signals::catch()?;
         if !stop.is_stopped() {
@@ -367,6 +376,7 @@ impl Broker<'_> {
             topics,
             groups,
             made,
+            incarnation: intent,
             levels,
         })
     }

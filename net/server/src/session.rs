@@ -411,6 +411,10 @@ fn question(admin: Admin<'_>) -> Question {
         Admin::DeleteTopic { topic } => Question::DeleteTopic { topic },
         Admin::Status => Question::Status,
         Admin::ListSubscriptions { topic } => Question::ListSubscriptions { topic },
+        Admin::MoveGroup { group, core } => Question::MoveGroup {
+            group,
+            core: usize::try_from(core).unwrap_or(usize::MAX),
+        },
         Admin::DeleteSubscription {
             topic,
             subscription,

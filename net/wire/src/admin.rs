@@ -4,7 +4,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use hulse_model::limits::TOPIC_PARTITIONS_MAX;
-use hulse_model::{SubscriptionName, TopicName};
+use hulse_model::{GroupId, SubscriptionName, TopicName};
 use hulse_schema as schema;
 
 use crate::encoder::Builder;
@@ -108,6 +108,13 @@ pub enum Admin<'a> {
         /// The subscription.
         subscription: SubscriptionName,
     },
+    /// Moves a group to another core of its broker; answered with what came of it.
+    MoveGroup {
+        /// The group.
+        group: GroupId,
+        /// The core.
+        core: u32,
+    },
     /// About tenants, namespaces, their policies and permissions.
     Tenancy(Tenancy),
 }
@@ -123,6 +130,7 @@ impl<'a> Admin<'a> {
             Self::Status => schema::AdminVerb::Status,
             Self::ListSubscriptions { .. } => schema::AdminVerb::ListSubscriptions,
             Self::DeleteSubscription { .. } => schema::AdminVerb::DeleteSubscription,
+            Self::MoveGroup { .. } => schema::AdminVerb::MoveGroup,
             Self::Tenancy(tenancy) => tenancy.verb(),
         }
     }
@@ -135,7 +143,7 @@ impl<'a> Admin<'a> {
             | Self::DeleteTopic { topic }
             | Self::ListSubscriptions { topic }
             | Self::DeleteSubscription { topic, .. } => Some(topic),
-            Self::ListTopics | Self::Status | Self::Tenancy(_) => None,
+            Self::ListTopics | Self::Status | Self::MoveGroup { .. } | Self::Tenancy(_) => None,
         }
     }
 
@@ -167,6 +175,10 @@ impl<'a> Admin<'a> {
             }
             Self::DeleteSubscription { subscription, .. } => {
                 args.subscription = Some(builder.create_string(subscription.as_str()));
+            }
+            Self::MoveGroup { group, core } => {
+                args.group = Some(builder.create_string(&group.to_string()));
+                args.core = *core;
             }
             Self::Tenancy(tenancy) => tenancy.fill(builder, &mut args)?,
             Self::ListTopics
@@ -205,6 +217,10 @@ impl<'a> Admin<'a> {
                 topic: topic()?,
                 subscription: name("subscription", table.subscription())?,
             },
+            schema::AdminVerb::MoveGroup => Self::MoveGroup {
+                group: group(table.group())?,
+                core: table.core(),
+            },
             unknown => match Tenancy::read(table) {
                 Some(tenancy) => Self::Tenancy(tenancy?),
                 None => {
@@ -217,6 +233,11 @@ impl<'a> Admin<'a> {
             },
         })
     }
+}
+
+fn group(text: Option<&str>) -> Result<GroupId, Violation> {
+    text.and_then(|text| text.parse().ok())
+        .ok_or(Violation::Missing { field: "group" })
 }
 
 impl<'a> CreateTopic<'a> {

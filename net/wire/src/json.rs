@@ -5,11 +5,13 @@
 //! one that misses a field which a newer version has added takes 0, an empty text or an empty list
 //! for it.
 
+mod group;
 mod status;
 mod subscription;
 mod tenancy;
 mod topic;
 
+pub use group::GroupMove;
 pub use status::{BrokerStatus, CoreStatus, LatencySummary, Traffic};
 pub use subscription::{
     BlockedDescription, ConsumerDescription, SubscriptionDescription, SubscriptionList,

@@ -154,7 +154,7 @@ kinds! {
     /// Its answer, as JSON.
     AdminDone = 51, "ADMIN_DONE", BrokerToClient, Connection, Echoes, None, true;
     /// A partition is about to move to another owner.
-    Moving = 60, "MOVING", Reserved, Either, None, None, false;
+    Moving = 60, "MOVING", BrokerToClient, Own, None, Some("Moving"), false;
 }
 
 impl Kind {

@@ -26,6 +26,7 @@ mod kind;
 mod last;
 mod list;
 mod lookup;
+mod moving;
 mod produce;
 mod redeliver;
 mod refusal;
@@ -51,6 +52,7 @@ pub use hello::{Beacons, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Welcome}
 pub use kind::{CorrelationUse, Direction, Kind, StreamUse};
 pub use last::{Last, LastMessage};
 pub use lookup::{ADDRESS_BYTES_MAX, Located, Lookup, PartitionPlace};
+pub use moving::Moving;
 pub use produce::{
     Access, LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList,
     Receipts,

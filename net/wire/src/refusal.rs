@@ -9,7 +9,7 @@ use crate::encoder::Builder;
 use crate::error::FrameError;
 use crate::frame::Frame;
 use crate::table::root;
-use crate::violation::Violation;
+use crate::violation::{TEXT_BYTES_MAX, Violation};
 
 /// The longest message of an ERROR, in bytes. A longer one is cut when it is written.
 pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
@@ -78,6 +78,9 @@ pub struct ErrorReply<'a> {
     pub first_offset: Offset,
     /// The entry after the last damaged one of `DATA_CORRUPTED`.
     pub end_offset: Offset,
+    /// Where the partition is served now, of `NOT_PRIMARY`, as `host:port`; empty when the broker
+    /// does not say. A longer one is left out when it is written.
+    pub address: &'a str,
 }
 
 impl<'a> ErrorReply<'a> {
@@ -94,6 +97,7 @@ impl<'a> ErrorReply<'a> {
             appended: false,
             first_offset: Offset::ZERO,
             end_offset: Offset::ZERO,
+            address: "",
         }
     }
 
@@ -112,6 +116,8 @@ impl<'a> ErrorReply<'a> {
         }
         let end = self.message.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX);
         let message = builder.create_string(&self.message[..end]);
+        let known = !self.address.is_empty() && self.address.len() <= TEXT_BYTES_MAX;
+        let address = known.then(|| builder.create_string(self.address));
         let args = schema::ErrorArgs {
             status: self.status.0,
             message: Some(message),
@@ -121,6 +127,7 @@ impl<'a> ErrorReply<'a> {
             appended: self.appended,
             first_offset: self.first_offset.0,
             end_offset: self.end_offset.0,
+            address,
         };
         let table = schema::Error::create(builder, &args);
         builder.finish_minimal(table);
@@ -141,6 +148,7 @@ impl<'a> ErrorReply<'a> {
             appended: table.appended(),
             first_offset: Offset(table.first_offset()),
             end_offset: Offset(table.end_offset()),
+            address: table.address().unwrap_or_default(),
         })
     }
 }

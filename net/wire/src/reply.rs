@@ -11,6 +11,7 @@ use crate::hello::Welcome;
 use crate::kind::{Direction, Kind};
 use crate::last::Last;
 use crate::lookup::Located;
+use crate::moving::Moving;
 use crate::produce::{ProducerOpened, Receipts};
 use crate::refusal::ErrorReply;
 use crate::subscribe::{Active, Subscribed};
@@ -49,6 +50,8 @@ pub enum Reply<'a> {
     Last(Last),
     /// ADMIN_DONE.
     AdminDone(AdminDone<'a>),
+    /// MOVING.
+    Moving(Moving<'a>),
 }
 
 impl<'a> Reply<'a> {
@@ -77,6 +80,7 @@ impl<'a> Reply<'a> {
             Kind::AdminDone => Self::AdminDone(AdminDone {
                 json: frame.payload,
             }),
+            Kind::Moving => Self::Moving(Moving::decode(frame)?),
             kind => return Err(FrameError::Unexpected { kind }),
         })
     }
@@ -114,6 +118,7 @@ impl<'a> Reply<'a> {
             Self::Acked => Kind::Acked,
             Self::Last(_) => Kind::Last,
             Self::AdminDone(_) => Kind::AdminDone,
+            Self::Moving(_) => Kind::Moving,
         }
     }
 
@@ -137,6 +142,7 @@ impl<'a> Reply<'a> {
             Self::Subscribed(subscribed) => subscribed.build(builder),
             Self::Active(active) => active.build(builder),
             Self::Deliver(deliver) => deliver.build(builder),
+            Self::Moving(moving) => moving.build(builder),
             Self::Last(last) => last.build(builder),
             Self::Pong
             | Self::Probe

@@ -198,7 +198,7 @@ fn the_handshake_comes_first_and_once() {
 #[test]
 fn frames_that_may_not_come_are_refused() {
     let mut bed = Bed::new();
-    // What only a broker says, and what nobody says yet.
+    // What only a broker says.
     for kind in [
         Kind::Welcome,
         Kind::Receipts,

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{ClientFlags, ClientSettings};
 use crate::exit::{Failure, Outcome};
 use crate::{
-    bench, config, consume, doctor, explain, log, namespace, permission, produce, serve,
+    bench, cluster, config, consume, doctor, explain, log, namespace, permission, produce, serve,
     subscription, tenant, topic,
 };
 
@@ -111,6 +111,9 @@ enum Verb {
     /// Read a stopped broker's files
     #[command(subcommand)]
     Log(log::LogVerb),
+    /// Move groups between cores; several brokers are not available yet
+    #[command(subcommand)]
+    Cluster(cluster::ClusterVerb),
     /// Check this machine: kernel, io_uring, memlock, files, maps, file system; how to mend each
     Doctor(doctor::DoctorArgs),
     #[command(flatten)]
@@ -145,6 +148,7 @@ impl Cli {
             Verb::Explain(args) => explain::run(&args, common),
             Verb::Bench(verb) => bench::run(&verb, common),
             Verb::Log(verb) => log::run(&verb, common),
+            Verb::Cluster(verb) => cluster::run(&verb, common),
             Verb::Doctor(args) => doctor::run(&args, common),
             Verb::Planned(verb) => Err(Failure::not_available_yet(verb.what())),
             Verb::Docs(DocsVerb::ConfigTable) => crate::output::print(&config::markdown()),

@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod client;
+mod cluster;
 mod config;
 mod consume;
 mod doctor;

@@ -195,6 +195,7 @@ mod tests {
             broker: "b1".to_owned(),
             allow_unauthenticated: true,
             spin: Duration::ZERO,
+            balance: None,
         });
         for part in [
             concat!("hulse ", env!("CARGO_PKG_VERSION")),

@@ -288,6 +288,18 @@ fn describe(topic: &TopicDescription) -> String {
             ));
         }
     }
+    let groups: Vec<_> = topic
+        .partitions
+        .iter()
+        .map(|partition| (partition.partition, &partition.group))
+        .collect();
+    text.push('\n');
+    for (number, group) in groups {
+        text.push_str(&match number {
+            -1 => format!("it belongs to group {group}\n"),
+            number => format!("partition {number} belongs to group {group}\n"),
+        });
+    }
     for held in &topic.held_back {
         text.push_str(&format!("producers are held back: {}\n", held.text));
     }

@@ -126,6 +126,31 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Whether something of the log is durable in a journal alone, or may be soon: a round with its
+    /// bytes is in flight, or the segments' own files have not been synced behind one.
+    #[must_use]
+    pub const fn leans_on_journal(&self) -> bool {
+        matches!(self.progress.in_flight, Some(InFlight::Round(_)))
+            || self.progress.synced.0 < self.progress.flushed.0
+    }
+
+    /// Whether nothing of the log is under way: nothing staged, no sync, no round, no checkpoint, no
+    /// segment in the making. Only such a log can change its core, since the results of these come
+    /// back to the core that began them.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        self.staged_bytes() == 0
+            && self.progress.in_flight.is_none()
+            && self.progress.checkpoint.is_none()
+            && !self.spare.in_making
+    }
+
+    /// Whether a segment is being made for the log.
+    #[must_use]
+    pub const fn is_making_segment(&self) -> bool {
+        self.spare.in_making
+    }
+
     /// What has to be synced so that the log's own files are as durable as the log is.
     pub fn begin_checkpoint(&mut self) -> Checkpoint<D> {
         let progress = &self.progress;

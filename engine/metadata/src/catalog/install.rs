@@ -112,7 +112,7 @@ impl<S: Store> Catalog<S> {
         Ok((installed, due))
     }
 
-    fn next_reign(&self, last: GroupRecord, incarnation: Incarnation) -> GroupRecord {
+    pub(super) fn next_reign(&self, last: GroupRecord, incarnation: Incarnation) -> GroupRecord {
         let mut next = GroupRecord {
             ver: last.ver + 1,
             term: Term(last.term.0 + 1),

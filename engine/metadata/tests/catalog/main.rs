@@ -6,6 +6,7 @@ mod groups;
 mod growing;
 mod interleavings;
 mod interruptions;
+mod moving;
 mod registering;
 mod scene;
 mod tenancy;

@@ -38,6 +38,10 @@ impl<D: Disk> Shard<D> {
             let text = "this core does not have the partition; look the topic up again";
             return Err(Refusal::new(Status::NotPrimary, text));
         };
+        if partition.is_frozen() {
+            let text = "the partition is moving to another core; ask again";
+            return Err(Refusal::new(Status::NotReady, text));
+        }
         let mut fenced = Vec::new();
         let opened = match &claimant.opening {
             Opening::Producer(wanted) => {
@@ -113,6 +117,7 @@ impl<D: Disk> Shard<D> {
     pub(super) fn give_turns(&mut self, clock: Clock, id: PartitionId, fx: &mut Vec<Effect<D>>) {
         while !self.stopping
             && let Some(partition) = self.partitions.get_mut(&id)
+            && !partition.is_frozen()
             && let Some(claimant) = partition.take_turn()
         {
             let to = claimant.to;

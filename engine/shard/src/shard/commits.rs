@@ -43,6 +43,8 @@ pub(super) struct Commits<D: Disk> {
     lazy: VecDeque<LogId>,
     /// Idle logs whose files can close when a footer is synced.
     footers: BTreeSet<LogId>,
+    /// Logs of partitions that leave the core, which the journal is to hold nothing of.
+    clearing: BTreeSet<LogId>,
     /// A helper is syncing files.
     helped: bool,
     /// How many syncs have ended, those of the journal included.
@@ -113,6 +115,7 @@ impl<D: Disk> Commits<D> {
             cycle: None,
             lazy: VecDeque::new(),
             footers: BTreeSet::new(),
+            clearing: BTreeSet::new(),
             helped: false,
             syncs: 0,
             rounds: 0,
@@ -128,6 +131,12 @@ impl<D: Disk> Commits<D> {
     /// Has the footers of an idle log synced in the background.
     pub(super) fn sync_footers(&mut self, log: LogId) {
         self.footers.insert(log);
+    }
+
+    /// Has the files of a partition synced that the journal is to hold nothing of.
+    pub(super) fn clear(&mut self, partition: PartitionId) {
+        self.clearing
+            .extend(LogKind::ALL.map(|kind| (partition, kind)));
     }
 
     /// Has a log wait for the next commit.
@@ -339,6 +348,14 @@ impl<D: Disk> Shard<D> {
             return;
         }
         let mut tickets = Vec::new();
+        // Somebody waits for these. One that is busy comes again with the next round.
+        for (id, kind) in std::mem::take(&mut self.commits.clearing) {
+            if let Some(partition) = self.partitions.get_mut(&id)
+                && let Checkpoint::Sync(ticket) = partition.store.log_mut(kind).begin_checkpoint()
+            {
+                tickets.push(((id, kind), Ticket::Checkpoint(ticket)));
+            }
+        }
         self.go_on_with_checkpoint(clock, &mut tickets);
         while tickets.len() < BACKGROUND_LOGS {
             let Some((id, kind)) = self.commits.lazy.pop_front() else {

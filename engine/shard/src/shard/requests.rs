@@ -60,6 +60,10 @@ impl<D: Disk> Shard<D> {
             let text = "this core does not have the partition; look the topic up again";
             return Err(Refusal::new(Status::NotPrimary, text));
         };
+        if partition.is_frozen() {
+            let text = "the partition is moving to another core; ask again";
+            return Err(Refusal::new(Status::NotReady, text));
+        }
         let opening = match command {
             Command::OpenProducer {
                 name,
@@ -180,6 +184,18 @@ impl<D: Disk> Shard<D> {
         fx: &mut Vec<Effect<D>>,
     ) -> Result<Handled, Refusal> {
         let id = stream.partition;
+        if let Some(handled) = self.wait_for_move(stream, to, &command) {
+            return Ok(handled);
+        }
+        if matches!(command, Command::Close) {
+            self.close_stream(to);
+            fx.push(Effect::Reply {
+                to,
+                correlation,
+                reply: Reply::Closed,
+            });
+            return Ok(Handled::Done);
+        }
         if matches!(command, Command::Produce { .. })
             && (self.holds_back(to.connection)? || self.throttles(id, to.connection, clock))
         {
@@ -257,14 +273,6 @@ impl<D: Disk> Shard<D> {
                 partition.tell_last(clock, seat, to, correlation)?;
                 self.touch(id);
             }
-            (Command::Close, _) => {
-                self.close_stream(to);
-                fx.push(Effect::Reply {
-                    to,
-                    correlation,
-                    reply: Reply::Closed,
-                });
-            }
             _ => {
                 return Err(Refusal::new(
                     Status::ProtocolViolation,
@@ -327,6 +335,7 @@ impl<D: Disk> Shard<D> {
         }
         self.probes.gone(connection);
         self.held.forget(connection);
+        self.parked_held.forget(connection);
         self.throttle.forget(connection);
         if self.outlets.forget(connection) {
             // The others may be delivered to again, at the end of the round or with the next tick.

@@ -77,6 +77,7 @@ impl<D: Disk> Shard<D> {
             self.dispatch(id, None, fx);
         }
         self.commit(clock, fx);
+        self.clear_leavers(fx);
         self.sync_in_background(clock, fx);
         // Bytes were synced, or their log has failed and they count no more.
         if self.unsynced_bytes < self.config.unsynced_bytes_max {
@@ -298,7 +299,9 @@ impl<D: Disk> Shard<D> {
         if self.stopping {
             return;
         }
-        if let Some(partition) = self.partitions.get_mut(&id) {
+        if let Some(partition) = self.partitions.get_mut(&id)
+            && !partition.is_frozen()
+        {
             partition.dispatch(self.wall_ms, only, &mut self.outlets, fx);
             self.note_changed_seats(id);
             self.end_streams(id);

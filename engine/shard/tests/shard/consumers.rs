@@ -209,6 +209,8 @@ impl Consumer {
                 let busy = [
                     Status::ConsumerBusy,
                     Status::DiskFull,
+                    // The partition is changing its core.
+                    Status::NotReady,
                     Status::OverLimit,
                     Status::StorageFailed,
                     // It waited for its turn when the broker was stopped.

@@ -20,6 +20,7 @@ mod full_disk;
 mod idle;
 mod journal;
 mod memory;
+mod moves;
 mod names;
 mod policies;
 mod power;

@@ -74,6 +74,7 @@ const DISK: Weather = Weather {
     failing_syncs: false,
     full_disk: false,
     few_files: false,
+    moves: false,
     quotas: false,
     steps: 1_500,
 };
@@ -153,4 +154,45 @@ fn at_memory_with_losses_of_power() {
         ..DISK
     });
     assert_eventful(stories, &ALWAYS);
+}
+
+#[test]
+fn between_two_cores_with_losses_of_power() {
+    let stories = run(Weather {
+        moves: true,
+        ..DISK
+    });
+    let least: [Expected; 5] = [
+        (|story| story.receipts, 5_000),
+        (|story| story.deliveries, 5_000),
+        (|story| story.moves, 500),
+        (|story| story.rounds, 10),
+        (|story| story.held, 200),
+    ];
+    assert_eventful(stories, &least);
+}
+
+#[test]
+fn between_two_cores_with_failing_syncs_and_full_disks() {
+    let stories = run(Weather {
+        moves: true,
+        failing_syncs: true,
+        full_disk: true,
+        ..DISK
+    });
+    assert_eventful(
+        stories,
+        &[(|story| story.moves, 200), (|story| story.fenced, 50)],
+    );
+}
+
+#[test]
+fn between_two_cores_at_memory_with_killed_processes() {
+    let stories = run(Weather {
+        ack: AckLevel::Memory,
+        power: false,
+        moves: true,
+        ..DISK
+    });
+    assert_eventful(stories, &[(|story| story.moves, 500)]);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hulse_model::{Offset, Position};
-use hulse_shard::{AckedMessages, Command, Handled, SeekTo, StartFrom, StreamKey};
+use hulse_shard::{AckedMessages, Command, Handled, Reply, SeekTo, StartFrom, StreamKey};
 use hulse_subscription::SubscriptionKind;
 
 use crate::checker::{Batch, Checker};
@@ -90,8 +90,13 @@ impl Sent {
         let of = |rim: &mut Rim, command: Command<'_>| {
             rim.act(|shard, clock, fx| shard.handle(clock, to, id, command, fx))
         };
+        // What is held is offered again, as if for the first time.
         let asked = self.request.asks() && !matches!(self.request, Request::Produce { .. });
-        if asked {
+        let may_be_held = matches!(
+            self.request,
+            Request::Cumulative { .. } | Request::Individual { .. } | Request::Seek { .. }
+        );
+        if asked && !may_be_held {
             checker.asked(to, id);
         }
         match &self.request {
@@ -146,6 +151,12 @@ impl Sent {
                 let up_to = acked(*offset, 0, *last);
                 let receipt = *receipt;
                 let handled = of(rim, Command::AckCumulative { up_to, receipt });
+                if handled == Handled::Held {
+                    return handled;
+                }
+                if asked {
+                    checker.asked(to, id);
+                }
                 if !self.is_answered(rim) {
                     checker.acknowledged(*subscription, (to, id), &messages);
                 }
@@ -164,6 +175,12 @@ impl Sent {
                 let messages: Vec<_> = messages.iter().map(one).collect();
                 let (messages, receipt) = (&messages[..], *receipt);
                 let handled = of(rim, Command::AckIndividual { messages, receipt });
+                if handled == Handled::Held {
+                    return handled;
+                }
+                if asked {
+                    checker.asked(to, id);
+                }
                 if !self.is_answered(rim) {
                     checker.acknowledged(*subscription, (to, id), &covered);
                 }
@@ -183,9 +200,10 @@ impl Sent {
                             to: *place,
                         },
                     );
-                } else {
-                    let _ = of(rim, Command::Seek(*place));
+                } else if of(rim, Command::Seek(*place)) == Handled::Held {
+                    return Handled::Held;
                 }
+                checker.asked(to, id);
                 if !self.is_answered(rim) {
                     let described = rim.shard.describe(PARTITION).unwrap();
                     let name = subscription_name(*subscription);
@@ -206,7 +224,8 @@ impl Sent {
     /// Whether it was answered at once, which it is only when it is refused.
     fn is_answered(&self, rim: &Rim) -> bool {
         rim.told.iter().any(|(to, told)| {
-            *to == self.to && matches!(told, Told::Reply(id, _) if *id == self.correlation)
+            let refused = |id| *to == self.to && id == self.correlation;
+            matches!(told, Told::Reply(id, Reply::Refused(_)) if refused(*id))
         })
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use hulse_log::sim::{Keep, SimDisk};
 use hulse_log::{
-    Disk, DiskFile, JournalSizes, JournalTicket, LogKind, MarkFlushed, Prepare, PrepareJournal,
-    Removal, SyncTicket, WarmUp, partition_dir,
+    ChangeHome, Disk, DiskFile, JournalSizes, JournalTicket, LogKind, MarkFlushed, Prepare,
+    PrepareJournal, Removal, SyncTicket, WarmUp, partition_dir,
 };
 use hulse_model::{EntryHeader, PartitionId, Status, Term};
 use hulse_shard::{
@@ -37,6 +37,8 @@ pub(crate) enum Pending {
     Remove(Removal<SimDisk>),
     /// A note of what is durable.
     MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
+    /// A note that a partition has another home.
+    ChangeHome(PartitionId, ChangeHome<SimDisk>),
     /// A part of a log to be brought into memory.
     WarmUp(PartitionId, u64, WarmUp<SimDisk>),
     /// A subscription that lets others have their turn.
@@ -98,7 +100,7 @@ pub(crate) struct Rim {
     /// How often something was read ahead.
     pub(crate) warmed: usize,
     fx: Vec<Effect<SimDisk>>,
-    correlation: u64,
+    pub(crate) correlation: u64,
 }
 
 /// The configuration of a core with a small journal.
@@ -187,6 +189,17 @@ impl Rim {
     /// A core without partitions.
     pub(crate) fn empty(disk: SimDisk, config: ShardConfig) -> Self {
         hulse_log::replay(&disk).unwrap();
+        Self::on(disk, config)
+    }
+
+    /// Another core of the same process, without partitions.
+    pub(crate) fn beside(&self, config: ShardConfig) -> Self {
+        let mut other = Self::on(self.disk.clone(), config);
+        other.clock = self.clock;
+        other
+    }
+
+    fn on(disk: SimDisk, config: ShardConfig) -> Self {
         Self {
             shard: Shard::new(disk.clone(), config),
             disk,
@@ -331,6 +344,9 @@ impl Rim {
             Effect::MarkFlushed { partition, work } => {
                 self.pending.push(Pending::MarkFlushed(partition, work));
             }
+            Effect::ChangeHome { partition, work } => {
+                self.pending.push(Pending::ChangeHome(partition, work));
+            }
             Effect::WarmUp {
                 partition,
                 subscription,
@@ -450,6 +466,10 @@ impl Rim {
             Pending::MarkFlushed(id, work) => {
                 let result = work.run();
                 self.act(|shard, _, _| shard.marked_flushed(id, result));
+            }
+            Pending::ChangeHome(id, work) => {
+                let result = work.run();
+                self.act(|shard, clock, fx| shard.home_changed(clock, id, result, fx));
             }
             Pending::GoOn(id, subscription) => {
                 self.act(|shard, _, fx| shard.go_on(id, subscription, fx));

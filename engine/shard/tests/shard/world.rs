@@ -32,6 +32,8 @@ pub(crate) struct Weather {
     pub(crate) full_disk: bool,
     /// Now and then only few files may be open.
     pub(crate) few_files: bool,
+    /// The partition changes its core now and then.
+    pub(crate) moves: bool,
     /// Rates and backlog quotas are set and taken back.
     pub(crate) quotas: bool,
     pub(crate) steps: u32,
@@ -40,10 +42,12 @@ pub(crate) struct Weather {
 pub(crate) struct World {
     pub(crate) rng: SimRng,
     pub(crate) rim: Rim,
+    /// The process's other core, once there is one.
+    pub(crate) other: Option<Rim>,
     pub(crate) checker: Checker,
-    weather: Weather,
-    config: ShardConfig,
-    term: u64,
+    pub(crate) weather: Weather,
+    pub(crate) config: ShardConfig,
+    pub(crate) term: u64,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     next_stream: u32,
@@ -54,7 +58,7 @@ pub(crate) struct World {
     /// The machine stops when the disk has done so much.
     stops_at: Option<u64>,
     fenced: bool,
-    story: Story,
+    pub(crate) story: Story,
 }
 
 /// How much of everything has happened.
@@ -75,6 +79,7 @@ pub(crate) struct Story {
     pub(crate) rounds: u64,
     pub(crate) checkpoints: u64,
     pub(crate) evicted: u64,
+    pub(crate) moves: u64,
 }
 
 /// A connection's requests that the broker has not taken.
@@ -100,6 +105,7 @@ impl World {
         Self {
             rng,
             rim,
+            other: None,
             checker: Checker::default(),
             weather,
             config,
@@ -130,6 +136,10 @@ impl World {
     }
 
     fn step(&mut self) {
+        if self.weather.moves && self.rng.once_in(12) {
+            self.move_on();
+            self.hear();
+        }
         match self.rng.below(100) {
             0..30 => self.act_client(),
             30..65 => self.take_requests(),
@@ -295,6 +305,13 @@ impl World {
         }
     }
 
+    /// Every connection is gone, for both sides.
+    pub(crate) fn drop_connections(&mut self) {
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.drop_connection(id);
+        }
+    }
+
     /// The connection is gone, for both sides.
     fn drop_connection(&mut self, id: u64) {
         self.rim.disconnect(id);
@@ -357,7 +374,7 @@ impl World {
     }
 
     /// Clients hear what they were told.
-    fn hear(&mut self) {
+    pub(crate) fn hear(&mut self) {
         if self
             .stops_at
             .is_some_and(|at| self.rim.disk.operations() >= at)
@@ -381,8 +398,15 @@ impl World {
             if !self.connections.contains_key(&to.connection) {
                 continue;
             }
+            if matches!(told, Told::Reply(0, Reply::Moving(_))) {
+                continue;
+            }
             self.checker.told(to);
             match &told {
+                // The partition has changed its core, and its clients dial that one.
+                Told::Reply(0, Reply::Refused(refusal)) if refusal.moved_to.is_some() => {
+                    self.drop_connection(to.connection);
+                }
                 // A consumer whose entry cannot be read connects anew.
                 Told::Reply(0, Reply::Refused(refusal))
                     if self.weather.few_files && refusal.status == Status::OverLimit =>
@@ -447,7 +471,7 @@ impl World {
     }
 
     /// The process ends at this moment, perhaps with the machine, and starts again.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let power = self.weather.power && self.rng.once_in(2);
         let keep = match self.rng.below(4) {
             0 => Keep::Nothing,
@@ -470,6 +494,11 @@ impl World {
         }
         self.rim.disk.set_free_bytes(None);
         self.rim.disk.set_open_files_max(None);
+        self.stay();
+        if let Some(other) = &mut self.other {
+            other.settle();
+            other.shard.close();
+        }
         self.rim.act(|shard, clock, fx| shard.stop(clock, fx));
         self.rim.settle();
         self.hear();
@@ -491,9 +520,7 @@ impl World {
         if self.rim.traced {
             eprintln!("the process starts again");
         }
-        for id in self.connections.keys().copied().collect::<Vec<_>>() {
-            self.drop_connection(id);
-        }
+        self.drop_connections();
         let seeks = std::mem::take(&mut self.seeks);
         let unsettled: BTreeSet<usize> = seeks.into_values().collect();
         self.checker.restarted(&disk, lost, &unsettled);
@@ -508,6 +535,7 @@ impl World {
         self.rim = Rim::empty(disk, self.config.clone());
         self.rim.all_answer = false;
         self.rim.clock = clock;
+        self.other = None;
         let recovered = self
             .rim
             .open(spec(PARTITION, self.term, self.weather.ack))
@@ -526,6 +554,7 @@ impl World {
         }
         self.rim.disk.set_free_bytes(None);
         self.rim.disk.set_open_files_max(None);
+        self.stay();
         self.set_policies(PartitionPolicies::default());
         let mut idle = 0;
         while idle < 30 {

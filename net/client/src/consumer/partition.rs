@@ -141,6 +141,12 @@ impl PartitionConsumer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The partition's last owner says that it is at `address` now.
+    pub(super) fn follow(&self, address: &str) {
+        let mut state = self.state();
+        state.places = state.places.moved(self.partition, address);
+    }
+
     /// What the broker said at the first subscription.
     pub(crate) fn marks(&self) -> Option<Subscribed> {
         self.state().marks

@@ -33,6 +33,10 @@ impl StreamHandler for ConsumerStream {
                 owner.inbox.notify();
             });
         }
+        if let Reply::Moving(moving) = &reply {
+            owner.client.dial_ahead(moving.address);
+            return Ok(());
+        }
         let mut state = owner.state();
         if state.generation != self.generation {
             return Ok(());

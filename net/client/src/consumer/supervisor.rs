@@ -49,10 +49,15 @@ async fn reopen(consumer: &Arc<PartitionConsumer>, cause: ClientError) -> Result
         return Err(cause);
     }
     let mut attempts = Attempts::endless();
-    if cause.is_retryable() {
+    let mut stale = true;
+    if let ClientError::Moved { address, .. } = &cause {
+        // Whoever says so has handed the partition over: there is nothing to wait for or to look up.
+        consumer.follow(address);
+        stale = false;
+    } else if cause.is_retryable() {
         attempts.pause(cause).await?;
     }
-    let mut opening = pin!(open(consumer, attempts, true));
+    let mut opening = pin!(open(consumer, attempts, stale));
     loop {
         tokio::select! {
             biased;
@@ -127,7 +132,7 @@ async fn open_once(
     let answer = match slot.request(&request, deadline).await {
         Ok(answer) => answer,
         Err(cause) => {
-            if matches!(cause, ClientError::Broker { .. }) {
+            if cause.is_refusal() {
                 // What was never opened needs no closing.
                 slot.ended_by_broker();
             }

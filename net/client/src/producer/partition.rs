@@ -160,6 +160,12 @@ impl PartitionProducer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The partition's last owner says that it is at `address` now.
+    pub(super) fn follow(&self, address: &str) {
+        let mut state = self.state();
+        state.places = state.places.moved(self.partition, address);
+    }
+
     /// The name under which it is known to the broker.
     pub(crate) fn name(&self) -> String {
         self.state()

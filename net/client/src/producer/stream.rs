@@ -22,6 +22,10 @@ impl StreamHandler for ProducerStream {
     fn on_frame(&self, frame: &IncomingFrame) -> Result<(), String> {
         let owner = &self.owner;
         let reply = frame.reply().map_err(|error| error.to_string())?;
+        if let Reply::Moving(moving) = &reply {
+            owner.client.dial_ahead(moving.address);
+            return Ok(());
+        }
         let mut outcomes = Outcomes::default();
         let mut guard = owner.state();
         let ends = matches!(reply, Reply::Error(_)) && frame.correlation() == 0;

@@ -74,6 +74,11 @@ async fn expired(producer: &PartitionProducer) -> ClientError {
 /// Opens the stream again after `cause`, for as long as it takes.
 async fn reopen(producer: &Arc<PartitionProducer>, cause: ClientError) -> Result<(), ClientError> {
     let mut attempts = Attempts::endless();
+    if let ClientError::Moved { address, .. } = &cause {
+        // Whoever says so has handed the partition over: there is nothing to wait for or to look up.
+        producer.follow(address);
+        return open(producer, attempts, false).await;
+    }
     if cause.is_retryable() {
         attempts.pause(cause).await?;
     } else if matches!(cause, ClientError::Closed) {
@@ -167,7 +172,7 @@ async fn open_once(
     let answer = match slot.request(&request, deadline).await {
         Ok(answer) => answer,
         Err(cause) => {
-            if matches!(cause, ClientError::Broker { .. }) {
+            if cause.is_refusal() {
                 // What was never opened needs no closing.
                 slot.ended_by_broker();
             }

@@ -11,6 +11,7 @@ mod broker;
 mod connecting;
 mod consuming;
 mod hostile;
+mod moving;
 mod producing;
 mod recovering;
 mod redelivering;

@@ -46,6 +46,11 @@ impl Control {
                 topic,
                 subscription,
             } => self.delete_subscription(&topic, subscription).await,
+            Question::MoveGroup { group, core } => json(
+                &self
+                    .move_group(group, core, "an operator asked for it")
+                    .await?,
+            ),
             Question::Tenancy(asked) => self.answer_tenancy(asked).await,
         }
     }
@@ -125,6 +130,7 @@ impl Control {
     /// Removes the files of every partition that has a tombstone, on the core that has it open, or
     /// on the first: also those that a crash has left behind.
     pub(crate) async fn remove_deleted(&self) -> Result<(), Refused> {
+        let _placing = self.placing.read().await;
         let pending = self.catalog.pending_tombstones().await;
         let pending = pending.map_err(|e| (e.status(), e.to_string()))?;
         let mut by_core: BTreeMap<usize, Vec<PartitionId>> = BTreeMap::new();
@@ -145,6 +151,7 @@ impl Control {
             self.known(|known| {
                 for id in &ids {
                     known.open.remove(id);
+                    known.group_of.remove(id);
                     known.failed.remove(id);
                 }
             });
@@ -163,6 +170,7 @@ impl Control {
         subscription: SubscriptionName,
     ) -> Result<Told, Refused> {
         let topic = self.find(topic).await?;
+        let _placing = self.placing.read().await;
         let mut refusals = Vec::new();
         let by_core = self.by_core(&topic);
         let cores = by_core.len();

@@ -37,6 +37,7 @@ impl Control {
                 let shell = PartitionDescription {
                     partition: number,
                     id: partition.id.to_string(),
+                    group: partition.group.to_string(),
                     primary: self.info.broker.clone(),
                     regions: topic.regions.clone(),
                     ..PartitionDescription::default()

@@ -143,6 +143,15 @@ pub(crate) async fn forget_made(
     Ok(())
 }
 
+impl Known {
+    /// Notes which groups a topic's partitions belong to.
+    pub(crate) fn note_groups(&mut self, topic: &TopicRecord) {
+        let partitions = topic.partitions.iter();
+        self.group_of
+            .extend(partitions.map(|partition| (partition.id, partition.group)));
+    }
+}
+
 impl Control {
     /// Sees to it that every partition of a topic is open on its core.
     pub(crate) async fn open_topic(&self, topic: &TopicRecord) -> Result<(), Refused> {
@@ -155,6 +164,7 @@ impl Control {
         if !self.known(missing) {
             return Ok(());
         }
+        let _placing = self.placing.read().await;
         self.learn_groups(topic).await?;
         let made = read_made(self.catalog.store())
             .await
@@ -181,6 +191,7 @@ impl Control {
             let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
             let failures = self.order(core, |done| Order::Open { specs, done }).await?;
             self.known(|known| {
+                known.note_groups(topic);
                 for id in ids {
                     known.open.insert(id, Placed { core });
                     known.failed.remove(&id);

@@ -77,6 +77,8 @@ impl Control {
 
     /// Has the policies hold for every open partition of a tenant, a namespace or a topic.
     pub(crate) async fn apply_policies(&self, scope: &Scope) -> Result<(), Refused> {
+        // No partition is between two cores meanwhile.
+        let _placing = self.placing.read().await;
         // One at a time, each with what is stored by then: the last one to apply has the last word.
         let applying = self.applying.lock().await;
         let levels = self.levels().await?;

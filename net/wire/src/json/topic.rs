@@ -54,6 +54,8 @@ pub struct PartitionDescription {
     pub partition: i32,
     /// Its identity, which names its files: 32 hexadecimal digits.
     pub id: String,
+    /// The group that it is owned and moved with: 32 hexadecimal digits.
+    pub group: String,
     /// The core that owns it, from 0.
     pub core: u32,
     /// `host:port` of that core.

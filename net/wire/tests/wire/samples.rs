@@ -4,9 +4,9 @@ use hulse_model::{Offset, PartitionId, Permission, Policy, PolicyChange, Positio
 use hulse_wire::{
     Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic,
     Deliver, ErrorReply, FrameEncoder, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup,
-    OpenProducer, PartitionPlace, Permissions, Permits, Produce, ProducerOpened, Receipt, Receipts,
-    Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
-    SubscriptionType, Tenancy, Welcome,
+    Moving, OpenProducer, PartitionPlace, Permissions, Permits, Produce, ProducerOpened, Receipt,
+    Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed,
+    SubscriptionRef, SubscriptionType, Tenancy, Welcome,
 };
 
 const RANGES: &[AckRange] = &[
@@ -194,6 +194,7 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         appended: true,
         first_offset: Offset(3),
         end_offset: Offset(5),
+        address: "127.0.0.1:6651",
         ..ErrorReply::batch(Status::DiskFull, "the disk is full", 41, 3)
     };
     vec![
@@ -283,6 +284,13 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (5, 9, Reply::Acked),
         (5, 0, Reply::Active(Active { active: true })),
+        (
+            5,
+            0,
+            Reply::Moving(Moving {
+                address: "127.0.0.1:6651",
+            }),
+        ),
         (
             5,
             12,

@@ -8,13 +8,13 @@ use hulse_model::limits::{
     CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, POLICY_VALUE_MAX, TOPIC_PARTITIONS_MAX,
 };
 use hulse_model::{
-    NamespaceName, Offset, PartitionId, Permission, Policy, PolicyChange, Position, ProducerName,
-    Scope, SubscriptionName, TenantName, Term, TopicName,
+    GroupId, NamespaceName, Offset, PartitionId, Permission, Policy, PolicyChange, Position,
+    ProducerName, Scope, SubscriptionName, TenantName, Term, TopicName,
 };
 use hulse_wire::{
     ACK_RANGES_MAX, Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
     CreateTopic, Deliver, ErrorReply, Hello, Last, LastMessage, LastStored, Located, Lookup,
-    OpenProducer, POLICY_CHANGES_MAX, PartitionPlace, Permissions, Permits, Produce,
+    Moving, OpenProducer, POLICY_CHANGES_MAX, PartitionPlace, Permissions, Permits, Produce,
     ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver, Reply,
     Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe, Subscribed, SubscriptionRef,
     SubscriptionType, Tenancy, Welcome,
@@ -222,6 +222,10 @@ fn admin() -> impl Strategy<Value = Admin<'static>> {
             topic,
             subscription
         }),
+        (any::<u128>(), any::<u32>()).prop_map(|(group, core)| Admin::MoveGroup {
+            group: GroupId(group),
+            core
+        }),
         tenancy().prop_map(Admin::Tenancy),
     ]
 }
@@ -383,8 +387,15 @@ fn receipts() -> impl Strategy<Value = Receipts<'static>> {
 fn error() -> impl Strategy<Value = ErrorReply<'static>> {
     // The numbers reach beyond those that this program knows.
     let numbers = (1..=u16::MAX, any::<u64>(), any::<u32>(), any::<u32>());
-    (numbers, text(), any::<bool>(), offset(), offset()).prop_map(
-        |((status, sequence, messages, retry_after_ms), message, appended, first, end)| {
+    let texts = (text(), text());
+    (numbers, texts, any::<bool>(), offset(), offset()).prop_map(
+        |(
+            (status, sequence, messages, retry_after_ms),
+            (message, address),
+            appended,
+            first,
+            end,
+        )| {
             ErrorReply {
                 status: StatusCode(status),
                 message,
@@ -394,6 +405,7 @@ fn error() -> impl Strategy<Value = ErrorReply<'static>> {
                 appended,
                 first_offset: first,
                 end_offset: end,
+                address,
             }
         },
     )
@@ -468,6 +480,10 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         deliver.prop_map(Reply::Deliver),
         Just(Reply::Acked),
         any::<bool>().prop_map(|active| Reply::Active(Active { active })),
+        "[!-~]{1,255}".prop_map(|address: String| {
+            let address = address.leak();
+            Reply::Moving(Moving { address })
+        }),
         last().prop_map(Reply::Last),
         bytes().prop_map(|json| Reply::AdminDone(AdminDone { json })),
     ];

@@ -110,12 +110,20 @@ impl Layers {
     /// # Errors
     /// When it is neither on nor off.
     pub(crate) fn is_on(&self, name: &'static str) -> Result<bool, Failure> {
+        self.is(name, false)
+    }
+
+    /// Whether a switch is on that is `default` when nothing is said of it.
+    ///
+    /// # Errors
+    /// When it is neither on nor off.
+    pub(crate) fn is(&self, name: &'static str, default: bool) -> Result<bool, Failure> {
         let read = |text: &str| match text {
             "true" | "on" | "yes" | "1" => Ok(true),
             "false" | "off" | "no" | "0" => Ok(false),
             _ => Err("it is on or off".to_owned()),
         };
-        Ok(self.get(name, read)?.unwrap_or(false))
+        Ok(self.get(name, read)?.unwrap_or(default))
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hulse_server::{ServeConfig, ServeError};
+use hulse_server::{BalanceConfig, ServeConfig, ServeError};
 
 use super::layers::{Layers, ServeFlags};
 use super::value;
@@ -19,6 +19,14 @@ const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCA
 const CORES_MAX: u64 = 1024;
 /// The longest that an idle core may spin, in microseconds.
 const SPIN_US_MAX: u64 = 1000;
+
+/// How often the cores' loads are measured when nothing says otherwise.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(10);
+/// How busy a core must be to give anything away when nothing says otherwise, in percent.
+const BALANCE_PERCENT: u32 = 60;
+/// How often they may be measured at the most, and at the least, in milliseconds.
+const BALANCE_INTERVAL_MS_MIN: u64 = 100;
+const BALANCE_INTERVAL_MS_MAX: u64 = 600_000;
 
 /// The settings of `hulse serve`.
 #[derive(Debug, Clone)]
@@ -61,6 +69,7 @@ impl ServeSettings {
             broker: layers.get("broker", value::name)?.unwrap_or_else(host_name),
             allow_unauthenticated: layers.is_on("allow_unauthenticated")?,
             spin: layers.get("spin_us", spin)?.unwrap_or(Duration::ZERO),
+            balance: balance(layers)?,
         };
         check_exposure(&broker)?;
         Ok(Self {
@@ -142,6 +151,23 @@ fn cores(text: &str) -> Result<usize, String> {
     Ok(usize::try_from(cores).expect("the limit fits"))
 }
 
+/// How the cores are balanced, if they are.
+fn balance(layers: &Layers) -> Result<Option<BalanceConfig>, Failure> {
+    let on = layers.is("balance", true)?;
+    let every = layers.get("balance_interval_ms", |text| {
+        let ms = value::whole(text, BALANCE_INTERVAL_MS_MIN, BALANCE_INTERVAL_MS_MAX)?;
+        Ok(Duration::from_millis(ms))
+    })?;
+    let percent = layers.get("balance_percent", |text| {
+        let percent = value::whole(text, 1, 100)?;
+        Ok(u32::try_from(percent).expect("the limit fits"))
+    })?;
+    Ok(on.then(|| BalanceConfig {
+        every: every.unwrap_or(BALANCE_INTERVAL),
+        percent: percent.unwrap_or(BALANCE_PERCENT),
+    }))
+}
+
 fn spin(text: &str) -> Result<Duration, String> {
     value::whole(text, 0, SPIN_US_MAX).map(Duration::from_micros)
 }
@@ -189,6 +215,11 @@ mod tests {
         assert_eq!(broker.listen.to_string(), "127.0.0.1:6650");
         assert_eq!(broker.admin.unwrap().to_string(), "127.0.0.1:8080");
         assert_eq!((broker.cores, broker.spin), (None, Duration::ZERO));
+        let balance = BalanceConfig {
+            every: Duration::from_secs(10),
+            percent: 60,
+        };
+        assert_eq!(broker.balance, Some(balance));
         assert_eq!(broker.region, "local");
         assert!(value::name(&broker.broker).is_ok(), "{}", broker.broker);
         assert_eq!((settings.log.as_str(), settings.log_json), ("info", false));
@@ -206,6 +237,8 @@ mod tests {
             ("broker", "b1"),
             ("allow_unauthenticated", "on"),
             ("spin_us", "50"),
+            ("balance_interval_ms", "500"),
+            ("balance_percent", "75"),
             ("log", "debug"),
             ("log_json", "on"),
             ("metadata", "embedded"),
@@ -224,6 +257,11 @@ mod tests {
         );
         assert!(broker.allow_unauthenticated);
         assert_eq!(broker.spin, Duration::from_micros(50));
+        let balance = BalanceConfig {
+            every: Duration::from_millis(500),
+            percent: 75,
+        };
+        assert_eq!(broker.balance, Some(balance));
         assert_eq!((settings.log.as_str(), settings.log_json), ("debug", true));
     }
 

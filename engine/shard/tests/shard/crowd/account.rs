@@ -256,7 +256,11 @@ impl Account {
                 }
             }
             Reply::ProducerOpened { .. } | Reply::Closed => {}
-            Reply::Done | Reply::Last { .. } | Reply::ProducerWaits { .. } | Reply::Refused(_) => {
+            Reply::Done
+            | Reply::Last { .. }
+            | Reply::ProducerWaits { .. }
+            | Reply::Moving(_)
+            | Reply::Refused(_) => {
                 panic!("{to:?} is told {reply:?}")
             }
         }
