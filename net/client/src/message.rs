@@ -69,7 +69,7 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn deliver_at(self, time: SystemTime) -> Self {
         let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(since_1970.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Self {
             deliver_at_ms: Some(ms),
             ..self

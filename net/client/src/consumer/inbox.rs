@@ -235,6 +235,13 @@ impl Inbox {
         !self.items.is_empty()
     }
 
+    /// Whether a message waits that is to be handed out; what is used up may still stand in the queue.
+    pub(crate) fn has_messages(&self) -> bool {
+        let open =
+            |item: &Item| matches!(item, Item::Delivery { delivery, .. } if delivery.open() > 0);
+        self.items.iter().any(open)
+    }
+
     /// Permits that a partition's broker may be given now, and the stream that they are for.
     pub(crate) fn grant(&mut self, lane: usize) -> Option<Grant> {
         let it = &mut self.lanes[lane];

@@ -44,7 +44,7 @@ impl Consumer {
     /// # Errors
     /// As [`last_message_ids`](Self::last_message_ids).
     pub async fn has_message_available(&self) -> Result<bool, ClientError> {
-        if self.inbox.lock().has_items() {
+        if self.inbox.lock().has_messages() {
             return Ok(true);
         }
         for partition in self.partitions.all() {
