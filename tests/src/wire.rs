@@ -241,6 +241,7 @@ impl Wire {
             consumer: "hulse-tests",
             permits,
             priority: 0,
+            durable: true,
         });
         self.ask(stream, &request, |reply| match reply {
             Reply::Subscribed(subscribed) => Ok(subscribed),

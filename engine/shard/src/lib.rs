@@ -21,6 +21,7 @@ mod outlets;
 mod partition;
 mod probes;
 mod produce;
+mod readers;
 mod receipts;
 mod recovery;
 mod served;

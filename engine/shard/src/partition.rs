@@ -12,6 +12,7 @@ use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
 use crate::held::Held;
 use crate::probes::Claimant;
+use crate::readers::Readers;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
 use crate::stats::PartitionCounters;
@@ -53,6 +54,7 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) receipts: Receipts,
     pub(crate) sibling: SiblingQueue,
     pub(crate) consumers: Consumers,
+    pub(crate) readers: Readers,
     pub(crate) upkeep: Upkeep,
     pub(crate) counters: PartitionCounters,
     /// Connections whose request was held back until a log of this partition takes it.

@@ -19,6 +19,7 @@ use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::held::Held;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
+use crate::readers::Readers;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
 use crate::snapshots::Snapshots;
@@ -195,6 +196,7 @@ impl<D: Disk> Partition<D> {
             waits: [false; 2],
             counts: Counts::default(),
             unsynced_counted: 0,
+            readers: Readers::default(),
             access: AccessTable::default(),
             turns: BTreeMap::new(),
             openers: BTreeMap::new(),

@@ -31,6 +31,7 @@ mod lookup;
 mod message;
 mod pool;
 mod producer;
+mod reader;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
@@ -42,3 +43,4 @@ pub use hulse_model::{MessageId, Offset, Position, Status, Term};
 pub use hulse_wire::{Access, AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
+pub use reader::{Reader, ReaderBuilder};

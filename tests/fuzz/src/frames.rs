@@ -118,6 +118,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 consumer: "reader 1",
                 permits: 100,
                 priority: 1,
+                durable: true,
             }),
         ),
         (1, 0, Request::Permits(Permits { messages: 50 })),

@@ -310,6 +310,7 @@ fn requests() -> Vec<RawFrame> {
         consumer: "c",
         permits: 1,
         priority: 0,
+        durable: true,
     };
     let ack = Ack {
         kind: AckKind::Individual,

@@ -79,6 +79,7 @@ impl<D: Disk> Shard<D> {
                 consumer,
                 priority,
                 permits,
+                durable,
             } if opens => Opening::Consumer(Subscribing {
                 subscription,
                 kind,
@@ -86,6 +87,7 @@ impl<D: Disk> Shard<D> {
                 consumer,
                 priority,
                 permits,
+                durable,
             }),
             Command::SeekSubscription {
                 subscription,

@@ -23,6 +23,7 @@ mod names;
 mod power;
 mod producers;
 mod random;
+mod readers;
 mod requests;
 mod retyping;
 mod rim;

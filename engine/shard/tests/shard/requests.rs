@@ -128,6 +128,7 @@ impl Sent {
                         StartFrom::Earliest
                     },
                     consumer: "world".to_owned(),
+                    durable: true,
                     priority: 0,
                     permits: *permits,
                 },

@@ -155,6 +155,7 @@ pub(crate) fn subscribe_as(
         consumer: consumer.to_owned(),
         priority: 0,
         permits,
+        durable: true,
     }
 }
 

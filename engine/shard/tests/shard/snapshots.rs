@@ -334,6 +334,7 @@ fn a_damaged_snapshot_is_not_relied_on() {
             consumer: String::new(),
             priority: 0,
             permits: 0,
+            durable: true,
         };
         rim.ask_on(key(7, 1), command);
         rim.disconnect(7);

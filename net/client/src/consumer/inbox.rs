@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hulse_model::Offset;
+use hulse_model::{Offset, Position};
 
 use crate::consumer::delivery::Delivery;
 use crate::consumer::received::Received;
@@ -57,6 +57,8 @@ struct Lane {
     moving: bool,
     /// What was handed out.
     seen: Seen,
+    /// The place behind the last message that was handed out.
+    handed_out: Option<Position>,
     /// An error of it waits in the queue.
     has_error: bool,
     /// Nothing comes from it any more until somebody does something about this.
@@ -93,6 +95,7 @@ impl Inbox {
             paused: false,
             moving: false,
             seen: Seen::new(skip_seen),
+            handed_out: None,
             has_error: false,
             stopped: None,
         };
@@ -214,6 +217,11 @@ impl Inbox {
         !self.items.is_empty()
     }
 
+    /// The place behind the last message of a partition that was handed out.
+    pub(crate) fn handed_out(&self, lane: usize) -> Option<Position> {
+        self.lanes[lane].handed_out
+    }
+
     /// Permits that a partition's broker may be given now, and the stream that they are for.
     pub(crate) fn grant(&mut self, lane: usize) -> Option<Grant> {
         let it = &mut self.lanes[lane];
@@ -262,8 +270,18 @@ impl Inbox {
             Some(Item::Delivery { lane, delivery }) => {
                 let it = &mut self.lanes[*lane];
                 match delivery.next_message(it.partition, &mut it.seen, &mut it.window) {
-                    Some(Ok(message)) => Some(Taken::Message(message)),
+                    Some(Ok(message)) => {
+                        let id = message.message_id();
+                        let index = u32::try_from(id.index).unwrap_or(0);
+                        it.handed_out = Some(Position {
+                            offset: id.offset,
+                            index: index.saturating_add(1),
+                        });
+                        Some(Taken::Message(message))
+                    }
                     Some(Err(error)) => {
+                        // An entry that cannot be read is passed over as a whole.
+                        it.handed_out = Some(Position::at(delivery.offset().next()));
                         self.items.pop_front();
                         Some(Taken::Error(error))
                     }

@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) subscription: SubscriptionName,
     pub(crate) kind: SubscriptionType,
     pub(crate) start: StartFrom,
+    pub(crate) durable: bool,
     pub(crate) consumer: String,
     pub(crate) priority: u8,
     pub(crate) skip_seen: SkipSeen,
@@ -131,6 +132,19 @@ impl PartitionConsumer {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where to subscribe from. A subscription that was not kept goes on behind the last message
+    /// that was handed out, or where it was when it was made.
+    pub(super) fn start(&self) -> StartFrom {
+        let mark = self.state().marks.map(|marks| marks.mark);
+        if self.settings.durable {
+            return self.settings.start;
+        }
+        let handed_out = self.inbox.lock().handed_out(self.lane);
+        handed_out
+            .or(mark)
+            .map_or(self.settings.start, StartFrom::Position)
     }
 
     /// What the broker said at the first subscription.

@@ -12,6 +12,7 @@ mod connecting;
 mod consuming;
 mod hostile;
 mod producing;
+mod reading;
 mod recovering;
 mod redelivering;
 mod sharing;

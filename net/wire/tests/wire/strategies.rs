@@ -107,13 +107,29 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
         partition(),
         subscription(),
         prop::sample::select(kinds.to_vec()),
-        prop::sample::select(vec![StartFrom::Earliest, StartFrom::Latest]),
+        prop_oneof![
+            Just(StartFrom::Earliest),
+            Just(StartFrom::Latest),
+            (offset(), any::<u32>())
+                .prop_map(|(offset, index)| StartFrom::Position(Position { offset, index })),
+        ],
         text(),
         0..=CONSUMER_PERMITS_MAX,
         any::<u8>(),
+        any::<bool>(),
     )
         .prop_map(
-            |(topic, partition, subscription, kind, start, consumer, permits, priority)| {
+            |(
+                topic,
+                partition,
+                subscription,
+                kind,
+                start,
+                consumer,
+                permits,
+                priority,
+                durable,
+            )| {
                 Subscribe {
                     topic,
                     partition,
@@ -123,6 +139,7 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
                     consumer,
                     permits,
                     priority,
+                    durable,
                 }
             },
         )
