@@ -64,6 +64,7 @@ fn produce(suite: &mut Suite, name: &str, messages: u32, payload: &[u8]) {
         sequence: 1_000_000,
         messages,
         skipped: false,
+        delayed: false,
         payload,
     });
     let mut encoder = FrameEncoder::new();

@@ -15,7 +15,9 @@ fn main() {
     // As the shard does it: small entries are written when enough of them are staged, a large one
     // at once.
     write(&mut suite, "1 KiB", 1, 1024, LOG_STAGED_BYTES_TARGET / 1024);
+    write(&mut suite, "16 KiB", 16, 16 * 1024, 4);
     write(&mut suite, "128 KiB", 128, 128 * 1024, 1);
+    write(&mut suite, "1 MiB", 1000, 1024 * 1024, 1);
     for entries in [1, 16, 256] {
         group_commit(&mut suite, entries);
     }

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hulse_model::EntryHeader;
-use hulse_model::batch::Messages;
 
 /// Where the first record begins: behind the header and the opening.
 const DATA_START: usize = 96 + 16;
@@ -68,8 +67,8 @@ pub fn entries(path: &Path) -> Vec<StoredEntry> {
             break;
         };
         let payload = &entry[length - header.payload_bytes as usize..];
-        let values =
-            Messages::new(payload).map(|message| message.expect("a message").value.to_vec());
+        let messages = header.format.messages(payload).expect("messages");
+        let values = messages.map(|message| message.expect("a message").value.to_vec());
         let values = values.collect();
         found.push(StoredEntry {
             position,

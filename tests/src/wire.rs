@@ -205,6 +205,7 @@ impl Wire {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload: &payload,
         };
         self.ask(stream, &Request::Produce(produce), |reply| match reply {

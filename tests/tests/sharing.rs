@@ -137,9 +137,16 @@ fn survives(kind: &'static str) {
     let mut group = Group::new(kind);
     Hulse::to(&broker, "topic create jobs").done();
     let mut consumers: Vec<_> = (0..4).map(|_| group.start(&broker)).collect();
-    let producing = Hulse::to(&broker, "produce jobs --rate 10000");
-    let producing = producing
-        .input(&input(0..MESSAGES))
+    // A few keys, so that each is with some consumer nearly always.
+    let keyed = |n: usize| format!("{}:job {n}\n", n % 97).into_bytes();
+    let (command, input) = if kind == "key-shared" {
+        let lines = (0..MESSAGES).flat_map(keyed).collect();
+        ("produce jobs --rate 10000 --key-separator :", lines)
+    } else {
+        ("produce jobs --rate 10000", input(0..MESSAGES))
+    };
+    let producing = Hulse::to(&broker, command)
+        .input(&input)
         .within(LIMIT * 3)
         .start();
     group.reach(MESSAGES / 10 * 2);
@@ -180,6 +187,11 @@ fn a_shared_subscription_loses_nothing_while_everybody_comes_and_goes() {
 #[test]
 fn a_failover_subscription_loses_nothing_while_everybody_comes_and_goes() {
     survives("failover");
+}
+
+#[test]
+fn a_key_shared_subscription_loses_nothing_while_everybody_comes_and_goes() {
+    survives("key-shared");
 }
 
 #[test]

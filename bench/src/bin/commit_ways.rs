@@ -268,6 +268,7 @@ impl Core {
                 term: Term(1),
                 ack: AckLevel::Disk,
                 may_create: true,
+                policies: hulse_shard::PartitionPolicies::default(),
             };
             self.act(|shard, clock, fx| shard.open_partition(spec, clock, fx))
                 .expect("a partition can be opened");
@@ -321,6 +322,7 @@ impl Core {
                 sequence,
                 messages: 1,
                 skipped: false,
+                delayed: false,
                 payload,
                 payload_crc: None,
             };
@@ -415,6 +417,7 @@ impl Core {
                 core.act(|shard, clock, fx| shard.prepared(clock, partition, log, made, fx));
             }),
             Effect::MarkFlushed { .. }
+            | Effect::GoOn { .. }
             | Effect::Remove { .. }
             | Effect::WarmUp { .. }
             | Effect::Deliver { .. } => {}

@@ -164,6 +164,20 @@ pub trait DiskFile: Clone + Debug + Send + 'static {
     /// Whatever the disk answers; how much was written is then unknown.
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
 
+    /// Writes all of `parts`, one behind the other, at `position`, as [`Self::write_at`] would write
+    /// them joined: with one call where the disk can.
+    ///
+    /// # Errors
+    /// Whatever the disk answers; how much was written is then unknown.
+    fn write_parts_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        let mut at = position;
+        for part in parts {
+            self.write_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
     /// The `bytes` bytes at `position`, without a copy where the disk can.
     ///
     /// # Errors

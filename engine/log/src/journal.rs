@@ -234,9 +234,7 @@ impl<D: Disk> Journal<D> {
             "the round fits"
         );
         let (file, at) = (target.file.clone(), target.end);
-        let written = file
-            .write_at(&head, at)
-            .and_then(|()| file.write_at(&round.body, at + head.len() as u64));
+        let written = file.write_parts_at(&[&head, &round.body], at);
         self.keep(round);
         if let Err(error) = written {
             let reason = format!("writing {}: {error}", file.path());

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use hulse_model::entry::{ENTRY_HEADER_BYTES, encode_entry};
+use hulse_model::entry::{ENTRY_HEADER_BYTES, encode_entry_header};
 use hulse_model::limits::{
-    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, JOURNAL_CHUNK_BYTES_MAX, LOG_UNSYNCED_BYTES_MAX,
-    SEGMENT_TERMS_MAX,
+    ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX, JOURNAL_CHUNK_BYTES_MAX, LOG_STAGED_BYTES_TARGET,
+    LOG_UNSYNCED_BYTES_MAX, SEGMENT_TERMS_MAX,
 };
 use hulse_model::{EntryDraft, EntryHeader, Offset, PartitionId, Term};
 
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile};
 use crate::manifest::ManifestFile;
-use crate::record::{LocalHeader, RECORD_ALIGNMENT, RECORD_HEADER_BYTES, record_bytes};
+use crate::record::{LocalHeader, RECORD_ALIGNMENT, record_bytes};
 use crate::recovery::{OpenError, recover};
 use crate::report::{DamagedRange, LogRecovery};
 use crate::segment::{LogKind, SEGMENT_HEADER_BYTES};
@@ -22,6 +22,7 @@ mod files;
 mod read;
 mod retain;
 mod round;
+mod span;
 mod spare;
 mod sync;
 mod truncate;
@@ -178,7 +179,7 @@ pub enum AppendError {
         /// Bytes that are staged or written and not synced.
         unsynced_bytes: usize,
     },
-    /// A write or a sync has failed, and the log takes nothing more.
+    /// A write or a sync has failed, perhaps this entry's own, and the log takes nothing more.
     #[error("the log takes no more entries: {reason}")]
     Poisoned {
         /// What failed.
@@ -299,7 +300,9 @@ impl<D: Disk> Log<D> {
         Ok((log, report))
     }
 
-    /// Appends an entry: gives it the next offset and stages its record. Nothing is written yet.
+    /// Appends an entry: gives it the next offset and stages its record. Nothing is written yet,
+    /// unless the payload is large: then it is written from where it lies, together with what was
+    /// staged before it.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -323,19 +326,33 @@ impl<D: Disk> Log<D> {
                 .extend_from_slice(&segment.header.encode_opening(offset));
             segment.opened = true;
         }
-        let staged = &mut self.staged.bytes;
-        let at = staged.len();
-        staged.resize(at + RECORD_HEADER_BYTES, 0);
-        let header = encode_entry(draft, term, offset, staged);
+        let (header, entry) = encode_entry_header(draft, term, offset);
         let synced_before = self.progress.flushed;
         let seal = segment.header.seal;
         let local = LocalHeader::encode(seal, header.entry_bytes(), header.crc, synced_before);
-        staged[at..at + RECORD_HEADER_BYTES].copy_from_slice(&local);
-        staged.resize(
-            (staged.len() - at).next_multiple_of(RECORD_ALIGNMENT) + at,
-            0,
-        );
-        debug_assert_eq!(staged.len() - at, bytes);
+        let staged = &mut self.staged;
+        staged.bytes.extend_from_slice(&local);
+        staged.bytes.extend_from_slice(&entry);
+        let padding = bytes - local.len() - entry.len() - draft.payload.len();
+        let padding = &[0; RECORD_ALIGNMENT][..padding];
+        // So much is due to be written, and too much for the journal: staging it would be one more
+        // copy and no write fewer. Below, a copy costs less than a write of its own.
+        let written = draft.payload.len() >= LOG_STAGED_BYTES_TARGET;
+        if written {
+            let position = staged.position + staged.written as u64;
+            let parts = [&staged.bytes[staged.written..], draft.payload, padding];
+            let result = segment.file().write_parts_at(&parts, position);
+            staged.clear(false);
+            if let Err(error) = result {
+                let reason = format!("writing {}: {error}", segment.file().path());
+                self.poison = Some(reason.clone());
+                return Err(AppendError::Poisoned { reason });
+            }
+            segment.dirty = true;
+        } else {
+            staged.bytes.extend_from_slice(draft.payload);
+            staged.bytes.extend_from_slice(padding);
+        }
         let position = segment.contents.data_end;
         segment
             .contents
@@ -344,6 +361,9 @@ impl<D: Disk> Log<D> {
         add_terms(&mut self.terms, &[(term, offset)]);
         self.progress.last_term = term;
         self.progress.end = offset.next();
+        if written {
+            self.progress.written = self.progress.end;
+        }
         self.progress.unsynced_bytes += bytes;
         self.progress.appended_bytes += bytes as u64;
         Ok(Appended {

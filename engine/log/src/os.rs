@@ -1,7 +1,7 @@
 //! The real disk: files below a root directory, written in place and read through maps.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
-use rustix::io::{Errno, ReadWriteFlags, preadv2, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev, retry_on_intr};
 
 use crate::disk::{Disk, DiskFile, Fill, Reserve, SMALL_FILE_BYTES_MAX, beyond_end};
 use crate::map::{FileMap, MapSlice};
@@ -270,6 +270,22 @@ impl DiskFile for OsFile {
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.0.file.write_all_at(bytes, position)
+    }
+
+    fn write_parts_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = slices.as_mut_slice();
+        let mut at = position;
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let written = retry_on_intr(|| pwritev(&self.0.file, left, at))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            at += written as u64;
+            IoSlice::advance_slices(&mut left, written);
+        }
+        Ok(())
     }
 
     fn slice(&self, position: u64, bytes: usize) -> io::Result<MapSlice> {

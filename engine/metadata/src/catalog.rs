@@ -19,8 +19,11 @@ mod error;
 mod install;
 mod loads;
 mod placing;
+mod policies;
 mod read;
 mod seed;
+mod tenancy;
+mod tenancy_error;
 mod topics;
 
 use std::sync::Arc;
@@ -37,6 +40,9 @@ pub use brokers::Registration;
 pub use error::{CatalogError, RegisterError, Registered, TopicError};
 pub use install::{Installed, Reign, Reinstallation};
 pub use placing::{core_of, groups_of_placement};
+pub use policies::Levels;
+pub use tenancy::{NamespaceView, TenantView};
+pub use tenancy_error::TenancyError;
 
 /// How often a change is tried again after another one came first. Each refusal means that someone
 /// else got on, so only a storm reaches this.

@@ -16,6 +16,7 @@
 pub mod group;
 pub mod key;
 pub mod placement;
+pub mod policies;
 pub mod tenancy;
 pub mod text;
 pub mod topic;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use group::{Attempt, BrokerRecord, GroupRecord, Incarnation};
 pub use placement::{AckLevel, PlacementRecord, Placing};
-pub use tenancy::{NamespaceRecord, Policies, TenantRecord};
+pub use tenancy::{Creation, Grants, NamespaceRecord, TenantRecord};
 pub use topic::{PartitionRecord, TombstoneRecord, TopicId, TopicRecord, TopicState};
 
 /// Something that the store holds under a key.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use hulse_metadata::records::{
     AckLevel, Attempt, BrokerRecord, GroupRecord, Incarnation, NamespaceRecord, PartitionRecord,
-    PlacementRecord, Placing, Policies, Record, RecordError, TenantRecord, TombstoneRecord,
-    TopicId, TopicRecord, TopicState, key,
+    PlacementRecord, Placing, Record, RecordError, TenantRecord, TombstoneRecord, TopicId,
+    TopicRecord, TopicState, key,
 };
-use hulse_model::{GroupId, PartitionId, Term, TopicName};
+use hulse_model::{
+    GroupId, PartitionId, Permission, Policies, Policy, PolicyChange, Term, TopicName,
+};
 
 const GROUP: GroupId = GroupId(0x61);
 const PARTITION: PartitionId = PartitionId(0x70);
@@ -47,6 +49,7 @@ fn topic() -> TopicRecord {
         ack: AckLevel::Memory,
         min_isr: 1,
         state: TopicState::Active,
+        policies: Policies::default(),
     }
 }
 
@@ -79,16 +82,36 @@ fn check<R: Record + PartialEq + std::fmt::Debug>(record: &R, json: &str) {
 
 #[test]
 fn every_record_is_written_as_it_always_was() {
-    check(&TenantRecord { created_ms: 5 }, r#"{"v":1,"created_ms":5}"#);
+    check(&TenantRecord::new(5), r#"{"v":1,"created_ms":5}"#);
     check(
-        &NamespaceRecord {
-            created_ms: 5,
-            policies: Policies::default(),
-        },
+        &NamespaceRecord::new(5),
+        r#"{"v":1,"created_ms":5,"policies":{"auto_create_topics":true}}"#,
+    );
+    let mut namespace = NamespaceRecord::new(5);
+    for (policy, value) in [(Policy::TtlMs, 5_000), (Policy::RetentionBytes, -1)] {
+        let value = Some(value);
+        let change = PolicyChange { policy, value };
+        namespace.policies.change(change).unwrap();
+    }
+    let role = "app".parse().unwrap();
+    let both = [Permission::Consume, Permission::Produce];
+    namespace.grants.grant(&role, &both);
+    check(
+        &namespace,
         concat!(
-            r#"{"v":1,"created_ms":5,"policies":{"auto_create_topics":true,"#,
-            r#""retention_ms":604800000,"retention_bytes":null}}"#
+            r#"{"v":1,"created_ms":5,"policies":{"auto_create_topics":true},"#,
+            r#""values":{"retention_bytes":-1,"ttl_ms":5000},"#,
+            r#""grants":{"app":["produce","consume"]}}"#
         ),
+    );
+    let earlier = concat!(
+        r#"{"v":1,"created_ms":5,"policies":{"auto_create_topics":true,"#,
+        r#""retention_ms":604800000,"retention_bytes":null}}"#
+    );
+    assert_eq!(
+        NamespaceRecord::decode(earlier.as_bytes()),
+        Ok(NamespaceRecord::new(5)),
+        "what an earlier release wrote for the defaults is the defaults"
     );
     check(
         &topic(),
@@ -188,10 +211,7 @@ fn keys_are_what_they_always_were() {
 #[test]
 fn unknown_fields_are_taken_and_missing_policies_are_the_defaults() {
     let json = br#"{"v":1,"created_ms":5,"colour":"blue","policies":{"quota":{"rate":1}}}"#;
-    let expected = NamespaceRecord {
-        created_ms: 5,
-        policies: Policies::default(),
-    };
+    let expected = NamespaceRecord::new(5);
     assert_eq!(NamespaceRecord::decode(json), Ok(expected.clone()));
     assert_eq!(
         NamespaceRecord::decode(br#"{"created_ms":5,"v":1}"#),

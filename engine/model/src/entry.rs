@@ -37,6 +37,8 @@ pub enum PayloadFormat {
     Record = 0,
     /// Messages in the layout of [`crate::batch`].
     Messages = 1,
+    /// The time at which they are due, and then messages: see [`crate::delayed`].
+    Delayed = 2,
 }
 
 impl PayloadFormat {
@@ -44,6 +46,7 @@ impl PayloadFormat {
         match byte {
             0 => Some(Self::Record),
             1 => Some(Self::Messages),
+            2 => Some(Self::Delayed),
             _ => None,
         }
     }
@@ -193,14 +196,31 @@ impl<'a> Entry<'a> {
 /// its header. The payload is copied once.
 ///
 /// # Panics
-/// When the draft has no messages, or its payload or message count is over the limit: the caller
-/// checks what a client sent.
+/// As [`encode_entry_header`].
 pub fn encode_entry(
     draft: &EntryDraft<'_>,
     term: Term,
     offset: Offset,
     out: &mut alloc::vec::Vec<u8>,
 ) -> EntryHeader {
+    let (header, bytes) = encode_entry_header(draft, term, offset);
+    out.extend_from_slice(&bytes);
+    out.extend_from_slice(draft.payload);
+    header
+}
+
+/// The header of the entry that `draft` becomes at (`term`, `offset`), and its bytes, which the
+/// payload follows.
+///
+/// # Panics
+/// When the draft has no messages, or its payload or message count is over the limit: the caller
+/// checks what a client sent.
+#[must_use]
+pub fn encode_entry_header(
+    draft: &EntryDraft<'_>,
+    term: Term,
+    offset: Offset,
+) -> (EntryHeader, [u8; ENTRY_HEADER_BYTES]) {
     assert!(draft.messages >= 1 && draft.messages <= ENTRY_MESSAGES_MAX);
     assert!(draft.payload.len() <= ENTRY_PAYLOAD_BYTES_MAX);
     let payload_bytes = u32::try_from(draft.payload.len()).expect("the limit fits into 32 bits");
@@ -238,9 +258,7 @@ pub fn encode_entry(
         }
     };
     bytes[0..4].copy_from_slice(&header.crc.to_le_bytes());
-    out.extend_from_slice(&bytes);
-    out.extend_from_slice(draft.payload);
-    header
+    (header, bytes)
 }
 
 /// Why bytes are no entry.

@@ -9,15 +9,22 @@ extern crate alloc;
 
 pub mod batch;
 pub mod checksum;
+pub mod delayed;
 pub mod entry;
 pub mod ids;
 mod key_hash;
 pub mod limits;
 pub mod names;
+pub mod policies;
 pub mod status;
+pub mod tenancy;
+mod utc;
 
 pub use entry::{Entry, EntryDraft, EntryError, EntryHeader, PayloadFormat};
 pub use ids::{GroupId, MessageId, Offset, ParseIdError, PartitionId, Position, ProducerId, Term};
 pub use key_hash::key_hash;
-pub use names::{NameError, ProducerName, SubscriptionName, TopicName};
+pub use names::{NameError, ProducerName, RoleName, SubscriptionName, TopicName};
+pub use policies::{Effective, Policies, Policy, PolicyChange, PolicyError, Rate};
 pub use status::{Fault, Status};
+pub use tenancy::{NamespaceName, Permission, Scope, TenantName};
+pub use utc::Utc;

@@ -79,7 +79,8 @@ pub const LOG_UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// as it comes, and beyond it producers go as fast as the disk does.
 pub const MEMORY_LOG_UNSYNCED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Staged bytes at which a log writes without waiting for the end of the round.
+/// Bytes that are worth a write of their own: a round that has staged so many ends without waiting
+/// for other connections, and a payload of so many is written from where it lies, without a copy.
 pub const LOG_STAGED_BYTES_TARGET: usize = 64 * 1024;
 
 /// The most unsynced bytes of one log that go through the journal; with more the log's own file is
@@ -141,6 +142,15 @@ pub const SUBSCRIPTION_UNACKNOWLEDGED_MAX: u64 = 200_000;
 /// given what comes behind them; no more are read then.
 pub const LOOK_AHEAD_MAX: usize = 20_000;
 
+/// Entries of a shared or key-shared subscription that were read before they were due and are
+/// remembered one by one: those that are due first. The others are remembered in
+/// [`DELAYED_BLOCKS_MAX`] blocks, and read again when one of a block is due.
+pub const DELAYED_ENTRIES_MAX: usize = 50_000;
+
+/// Blocks of neighbouring entries, of which a subscription remembers the earliest time at which one of
+/// them is due. With more of them, blocks become twice as long.
+pub const DELAYED_BLOCKS_MAX: usize = 1_000;
+
 /// The most consumers of one subscription on one partition.
 pub const SUBSCRIPTION_CONSUMERS_MAX: usize = 10_000;
 
@@ -169,6 +179,29 @@ pub const PRODUCERS_WAITING_MAX: usize = 1_000;
 /// Retention when no policy says otherwise: what every subscription has acknowledged, or none
 /// wants, is kept this long, in milliseconds (7 days).
 pub const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// The most tenants.
+pub const TENANTS_MAX: usize = 10_000;
+
+/// The most namespaces of one tenant.
+pub const TENANT_NAMESPACES_MAX: usize = 1_000;
+
+/// The most roles that have permissions in one namespace.
+pub const NAMESPACE_ROLES_MAX: usize = 1_000;
+
+/// The largest value of a policy: every number up to it is exact in JSON.
+pub const POLICY_VALUE_MAX: i64 = 9_007_199_254_740_991;
+
+/// The shortest time to live that a policy may state, in milliseconds: it is looked at about once a
+/// second.
+pub const TTL_MS_MIN: i64 = 1_000;
+
+/// How much may be published at once, after a pause, as time at the rate that a policy states, in
+/// milliseconds.
+pub const RATE_BURST_MS: u64 = 200;
+
+/// The most partitions held back by a quota that the broker names in one answer.
+pub const HELD_BACK_TOLD_MAX: usize = 100;
 
 /// How many replica groups a placement starts with, at the least.
 pub const PLACEMENT_GROUPS_MIN: u32 = 16;

@@ -7,6 +7,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::limits::{CLIENT_NAME_BYTES_MAX, NAME_PART_BYTES_MAX};
+use crate::tenancy::NamespaceName;
 
 /// The scheme of every topic that is kept on disk.
 const SCHEME: &str = "persistent://";
@@ -33,6 +34,9 @@ pub enum NameError {
     /// Neither `topic` nor `tenant/namespace/topic`.
     #[error("a topic is written `topic` or `persistent://tenant/namespace/topic`")]
     Shape,
+    /// Not `tenant/namespace`.
+    #[error("a namespace is written `tenant/namespace`")]
+    NamespaceShape,
     /// A scheme other than `persistent://`.
     #[error("only persistent:// topics exist")]
     Scheme,
@@ -64,6 +68,12 @@ impl TopicName {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The namespace that it lies in.
+    #[must_use]
+    pub fn in_namespace(&self) -> NamespaceName {
+        NamespaceName::of(self)
     }
 
     /// The topic's own name, without tenant and namespace.
@@ -190,12 +200,23 @@ client_name! {
     ProducerName
 }
 
+client_name! {
+    /// The name of a role, to which permissions are granted: up to 255 bytes without control
+    /// characters.
+    RoleName
+}
+
 fn check_length(text: &str, limit: usize) -> Result<(), NameError> {
     match text.len() {
         0 => Err(NameError::Empty),
         bytes if bytes > limit => Err(NameError::TooLong { bytes, limit }),
         _ => Ok(()),
     }
+}
+
+/// Checks the name of a tenant, or of a namespace without its tenant.
+pub(crate) fn check_plain_part(text: &str) -> Result<(), NameError> {
+    check_part(text, is_plain_char)
 }
 
 fn check_part(text: &str, allowed: fn(char) -> bool) -> Result<(), NameError> {

@@ -98,6 +98,8 @@ statuses! {
     NotEnoughReplicas = 33, "NOT_ENOUGH_REPLICAS", Situation, true;
     /// The peer was silent for longer than agreed.
     PeerSilent = 34, "PEER_SILENT", Client, true;
+    /// A subscription's backlog has reached its quota; publishes are taken again when it has shrunk.
+    BacklogQuota = 38, "BACKLOG_QUOTA", Situation, true;
     /// The disk has no room for another segment. Reads, deletes and administration go on.
     DiskFull = 40, "DISK_FULL", Broker, true;
     /// A write or a sync failed, so the partition takes no more writes until it has been repaired.
@@ -108,6 +110,10 @@ statuses! {
     Internal = 50, "INTERNAL", Broker, false;
     /// What was asked for is planned and not there yet.
     NotAvailableYet = 51, "NOT_AVAILABLE_YET", Client, false;
+    /// A tenant or a namespace of this name exists already.
+    NamespaceExists = 60, "NAMESPACE_EXISTS", Client, false;
+    /// What is to be deleted holds something: a tenant namespaces, or a namespace topics.
+    NotEmpty = 61, "NOT_EMPTY", Client, false;
 }
 
 impl Status {

@@ -80,6 +80,8 @@ pub enum Command<'a> {
         messages: u32,
         /// The producer says that it left numbers out before this one.
         skipped: bool,
+        /// The batch begins with the time at which its messages are due.
+        delayed: bool,
         /// The batch.
         payload: &'a [u8],
         /// Its checksum, if the rim knows it.
@@ -123,6 +125,8 @@ pub enum Command<'a> {
         /// Which; with an empty list all that are not acknowledged.
         entries: &'a [Offset],
     },
+    /// A consumer asks for the newest message of its partition.
+    GetLast,
     /// Sets the stream's own subscription.
     Seek(SeekTo),
     /// Sets a subscription by name, whether or not a consumer is attached.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hulse_log::{Disk, ReadError, is_out_of_files};
-use hulse_model::limits::{CONSUMER_PERMITS_MAX, PARTITION_READERS_MAX};
+use hulse_model::limits::{
+    CONNECTION_DELIVERY_BYTES_MAX, CONSUMER_PERMITS_MAX, PARTITION_READERS_MAX,
+};
 use hulse_model::{Offset, Position, Status, SubscriptionName};
 use hulse_subscription::{
     AttachError, Blocked, Claim, ConsumerId, DispatchLimits, Dispatcher, Next, Subscription,
@@ -19,6 +21,10 @@ use crate::readers::{Readers, find};
 use crate::served::{Attached, Served, Warming};
 use crate::sibling::Answer;
 use crate::stats::{BlockedStats, ConsumerStats, SubscriptionStats};
+
+/// Entries that are read in one go without being delivered, since they are not due, while all others on
+/// the core wait.
+const PUT_OFF_ENTRIES: usize = 256;
 
 /// What a consumer asks for when it attaches.
 #[derive(Debug)]
@@ -192,6 +198,8 @@ impl<D: Disk> Partition<D> {
         let planned = self.state.plan_create(name, kind, position);
         let record = planned.map_err(|e| Refusal::new(Status::OverLimit, e.to_string()))?;
         self.store_record(clock, Some(record), Offset::ZERO, Vec::new());
+        // It may begin behind all others.
+        self.quota.forget();
         let id = self.state.subscription_id(name);
         Ok(id.expect("it has just been made"))
     }
@@ -261,6 +269,7 @@ impl<D: Disk> Partition<D> {
             if let Some(subscription) = find(&self.state, &self.readers, *id) {
                 let cursor = subscription.cursor();
                 changed |= served.dispatcher.tick(cursor, clock.monotonic_ms);
+                changed |= served.is_used() && served.dispatcher.advance(clock.wall_ms);
             }
         }
         changed
@@ -270,6 +279,7 @@ impl<D: Disk> Partition<D> {
     /// damaged is told so, and has ended.
     pub(crate) fn dispatch(
         &mut self,
+        wall_ms: u64,
         only: Option<u64>,
         outlets: &mut Outlets,
         fx: &mut Vec<Effect<D>>,
@@ -281,9 +291,11 @@ impl<D: Disk> Partition<D> {
             let Some(subscription) = find(&self.state, &self.readers, *id) else {
                 continue;
             };
-            if served.is_warming() || !served.is_used() {
+            if served.is_waiting() || !served.is_used() {
                 continue;
             }
+            served.dispatcher.advance(wall_ms);
+            let (mut put_off, mut put_off_bytes) = (0, 0);
             let cursor = subscription.cursor();
             let gates = |stream| self.sibling.gates(stream);
             served.go_on(|stream| !gates(stream) && outlets.open(stream.connection));
@@ -343,6 +355,22 @@ impl<D: Disk> Partition<D> {
                         break;
                     }
                 };
+                if let Some(due_ms) = entry.header.format.due_ms(entry.payload())
+                    && served.dispatcher.delay(cursor, offset, due_ms)
+                {
+                    put_off += 1;
+                    put_off_bytes += entry.bytes().len();
+                    if put_off >= PUT_OFF_ENTRIES || put_off_bytes >= CONNECTION_DELIVERY_BYTES_MAX
+                    {
+                        served.rest();
+                        fx.push(Effect::GoOn {
+                            partition: self.spec.id,
+                            subscription: *id,
+                        });
+                        break;
+                    }
+                    continue;
+                }
                 let messages = entry.header.messages;
                 self.counts.note(offset, messages);
                 let slot = served.slot_of(&entry);
@@ -367,6 +395,13 @@ impl<D: Disk> Partition<D> {
                     entry,
                 });
             }
+        }
+    }
+
+    /// Others had their turn.
+    pub(crate) fn rested(&mut self, subscription: u64) {
+        if let Some(served) = self.consumers.served(subscription) {
+            served.rested();
         }
     }
 
@@ -431,6 +466,7 @@ impl<D: Disk> Partition<D> {
                 Position::at(found.clamp(first, end))
             }
         };
+        self.quota.forget();
         let record = self.state.plan_seek(subscription, position);
         let answer = Answer {
             to,
@@ -515,12 +551,15 @@ impl<D: Disk> Partition<D> {
                 durable: !Readers::owns(subscription.id()),
                 mark: cursor.mark(),
                 backlog_entries: cursor.backlog(end),
+                backlog_bytes: self.backlog_bytes(cursor.mark().offset),
+                holds_back: self.holds_back(cursor.mark().offset, subscription),
                 acknowledged_ranges: cursor.ranges(),
                 consumers: served.map(consumers_of).unwrap_or_default(),
                 blocked: blocked.map(|blocked| BlockedStats {
                     reason: blocked.reason(),
                     consumer: blocked.consumer().map(name_of),
                     entry: blocked.entry(),
+                    due_ms: blocked.due_ms(),
                     text: blocked.explain(name_of),
                 }),
             }
@@ -569,7 +608,7 @@ const fn kind_name(kind: SubscriptionKind) -> &'static str {
 }
 
 /// What a consumer is told whose next entry cannot be read.
-fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
+pub(crate) fn unreadable(error: &ReadError, offset: Offset) -> Refusal {
     if let ReadError::Io { source, .. } = error
         && is_out_of_files(source)
     {

@@ -108,6 +108,13 @@ pub enum Effect<D: Disk> {
         /// The connection.
         connection: u64,
     },
+    /// Calls [`crate::Shard::go_on`] once everything else that waits for the core has had its turn.
+    GoOn {
+        /// The partition.
+        partition: PartitionId,
+        /// The subscription that has more to read.
+        subscription: u64,
+    },
     /// The connection's held request may be offered again.
     Resume {
         /// The connection.
@@ -149,6 +156,15 @@ pub enum Reply {
         /// The subscription did not exist before.
         created: bool,
     },
+    /// How far the partition goes.
+    Last {
+        /// The newest message that may be delivered, if anything is kept.
+        last: Option<LastMessage>,
+        /// Everything before is acknowledged.
+        mark: Position,
+        /// The offset after the newest readable entry.
+        high_watermark: Offset,
+    },
     /// The acknowledgement is durable.
     Acked,
     /// What was asked for is done.
@@ -157,6 +173,17 @@ pub enum Reply {
     Closed,
     /// The request was refused, or the stream has ended.
     Refused(Refusal),
+}
+
+/// The newest message of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastMessage {
+    /// The term of its entry.
+    pub term: Term,
+    /// The offset of its entry.
+    pub offset: Offset,
+    /// Its index within the entry.
+    pub index: u32,
 }
 
 /// A batch that is stored at its partition's level.

@@ -16,11 +16,16 @@ mod consume;
 mod counts;
 mod durable;
 mod effect;
+mod expiry;
 mod held;
+mod last;
 mod outlets;
 mod partition;
+mod policies;
 mod probes;
 mod produce;
+mod quota;
+mod rate;
 mod readers;
 mod receipts;
 mod recovery;
@@ -29,11 +34,16 @@ mod shard;
 mod sibling;
 mod snapshots;
 mod stats;
+mod throttle;
 mod upkeep;
 
 pub use command::{AckedMessages, Clock, Command, Handled, SeekTo, StartFrom, StreamKey};
-pub use effect::{Effect, Receipt, Refusal, Reply};
+pub use effect::{Effect, LastMessage, Receipt, Refusal, Reply};
 pub use partition::{AckLevel, PartitionSpec};
+pub use policies::PartitionPolicies;
+pub use rate::RateLimit;
 pub use recovery::{OpenError, Recovered};
 pub use shard::{BackgroundSynced, BackgroundSyncs, Shard, ShardConfig};
-pub use stats::{BlockedStats, ConsumerStats, PartitionStats, ShardStats, SubscriptionStats};
+pub use stats::{
+    BlockedStats, ConsumerStats, HeldBack, PartitionStats, ShardStats, SubscriptionStats,
+};

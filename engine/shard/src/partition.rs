@@ -10,8 +10,11 @@ use crate::command::StreamKey;
 use crate::consume::Consumers;
 use crate::counts::Counts;
 use crate::effect::{Effect, Refusal};
+use crate::expiry::Expiry;
 use crate::held::Held;
+use crate::policies::PartitionPolicies;
 use crate::probes::Claimant;
+use crate::quota::Quota;
 use crate::readers::Readers;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
@@ -43,6 +46,8 @@ pub struct PartitionSpec {
     /// The files may not exist yet. False when the catalogue knows that they were made: then their
     /// absence is damage, never a reason to begin anew.
     pub may_create: bool,
+    /// What the policies say; see [`crate::Shard::set_policies`].
+    pub policies: PartitionPolicies,
 }
 
 /// One partition. Owned by its core's shard from its opening until the core stops or the topic is
@@ -56,6 +61,8 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) consumers: Consumers,
     pub(crate) readers: Readers,
     pub(crate) upkeep: Upkeep,
+    pub(crate) quota: Quota,
+    pub(crate) expiry: Expiry,
     pub(crate) counters: PartitionCounters,
     /// Connections whose request was held back until a log of this partition takes it.
     pub(crate) held: Held,

@@ -26,8 +26,20 @@ pub(crate) struct Batch<'a> {
     pub(crate) sequence: u64,
     pub(crate) messages: u32,
     pub(crate) skipped: bool,
+    pub(crate) delayed: bool,
     pub(crate) payload: &'a [u8],
     pub(crate) payload_crc: Option<u32>,
+}
+
+impl Batch<'_> {
+    /// How its payload is to be read.
+    const fn format(&self) -> PayloadFormat {
+        if self.delayed {
+            PayloadFormat::Delayed
+        } else {
+            PayloadFormat::Messages
+        }
+    }
 }
 
 /// What a producer asks for when it is opened.
@@ -202,7 +214,11 @@ impl<D: Disk> Partition<D> {
             messages,
             batch.skipped,
         ) {
-            Check::Fresh => {}
+            Check::Fresh => {
+                if let Some(refusal) = self.refused_backlog(clock) {
+                    return Err(refusal);
+                }
+            }
             Check::Duplicate { original } => {
                 let id = original.map(|original| (original.term, original.offset));
                 let receipt = Receipt {
@@ -219,8 +235,9 @@ impl<D: Disk> Partition<D> {
             }
             refused => return Err(self.sequence_refusal(refused, &batch)),
         }
+        let format = batch.format();
         let draft = EntryDraft {
-            format: PayloadFormat::Messages,
+            format,
             appended_ms: clock.wall_ms,
             producer: producer.id,
             sequence,
@@ -245,7 +262,11 @@ impl<D: Disk> Partition<D> {
             Err(error @ AppendError::Unopened { .. }) => {
                 return Err(self.unopened(&error, clock.monotonic_ms));
             }
-            Err(AppendError::Poisoned { .. }) => {
+            Err(AppendError::Poisoned { reason }) => {
+                // The log was not poisoned before: to write a large batch, or what was staged
+                // before it, has failed just now.
+                let partition = self.spec.id;
+                tracing::error!(%partition, %reason, "a write failed; the partition is fenced");
                 return Err(self.fenced().unwrap_or_else(|| {
                     Refusal::new(Status::StorageFailed, "the log takes no more writes")
                 }));
@@ -254,6 +275,7 @@ impl<D: Disk> Partition<D> {
         };
         self.state.apply_entry(&appended.header);
         self.upkeep.entry_appended(appended.header.entry_bytes());
+        self.quota.appended(appended.header.entry_bytes());
         self.counters.produced(messages, batch.payload.len());
         let id = Some((self.spec.term, appended.header.offset));
         let receipt = Receipt {
@@ -311,6 +333,13 @@ fn check_size(batch: &Batch<'_>) -> Result<(), Refusal> {
         return Err(Refusal::new(
             Status::InvalidArgument,
             format!("a batch holds 1 to {ENTRY_MESSAGES_MAX} messages, not {messages}"),
+        ));
+    }
+    let format = batch.format();
+    if batch.delayed && format.due_ms(batch.payload).is_none() {
+        return Err(Refusal::new(
+            Status::InvalidArgument,
+            format!("a delayed batch begins with a time, for which {bytes} bytes are too few"),
         ));
     }
     Ok(())

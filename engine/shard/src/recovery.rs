@@ -17,8 +17,10 @@ use hulse_subscription::{
 use crate::command::Clock;
 use crate::consume::Consumers;
 use crate::counts::Counts;
+use crate::expiry::Expiry;
 use crate::held::Held;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
+use crate::quota::Quota;
 use crate::readers::Readers;
 use crate::receipts::Receipts;
 use crate::sibling::SiblingQueue;
@@ -188,6 +190,8 @@ impl<D: Disk> Partition<D> {
             sibling: SiblingQueue::default(),
             consumers: Consumers::default(),
             upkeep: Upkeep::default(),
+            quota: Quota::default(),
+            expiry: Expiry::default(),
             counters: PartitionCounters::default(),
             held: Held::default(),
             no_room: None,

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use hulse_log::{Disk, Log, ReadCursor, StoredEntry};
-use hulse_model::batch::Messages;
-use hulse_model::entry::ENTRY_HEADER_BYTES;
-use hulse_model::{Offset, PayloadFormat};
+use hulse_model::Offset;
 use hulse_subscription::{AttachError, Claim, ConsumerId, Cursor, Dispatcher, KeySlot};
 
 use crate::command::StreamKey;
@@ -46,6 +44,8 @@ pub(crate) struct Served {
     /// The same for entries that are read again, which lie before it.
     again: Option<ReadCursor>,
     warming: Warming,
+    /// It has read much that is not due yet, and others have their turn before it reads on.
+    resting: bool,
 }
 
 impl Served {
@@ -58,6 +58,7 @@ impl Served {
             onward: None,
             again: None,
             warming: Warming::No,
+            resting: false,
         }
     }
 
@@ -109,10 +110,8 @@ impl Served {
     /// What cannot be read has no key.
     pub(crate) fn slot_of<D: Disk>(&self, entry: &StoredEntry<D>) -> KeySlot {
         let first = || {
-            let messages = entry.header.format == PayloadFormat::Messages;
-            let payload = entry.bytes().get(ENTRY_HEADER_BYTES..);
-            let payload = payload.filter(|_| messages)?;
-            Messages::new(payload).next()?.ok()
+            let mut messages = entry.header.format.messages(entry.payload())?;
+            messages.next()?.ok()
         };
         if !self.dispatcher.wants_keys() {
             return KeySlot::default();
@@ -129,8 +128,20 @@ impl Served {
         !self.attached.is_empty()
     }
 
-    pub(crate) fn is_warming(&self) -> bool {
-        self.warming == Warming::UnderWay
+    /// Whether it reads on when something has ended that is under way: a helper's work, or others'
+    /// turn.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.warming == Warming::UnderWay || self.resting
+    }
+
+    /// Lets others have their turn before it reads on.
+    pub(crate) const fn rest(&mut self) {
+        self.resting = true;
+    }
+
+    /// They had it.
+    pub(crate) const fn rested(&mut self) {
+        self.resting = false;
     }
 
     /// What was read next is in memory.

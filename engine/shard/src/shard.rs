@@ -18,9 +18,11 @@ use crate::probes::Probes;
 use crate::produce::OpenedProducer;
 use crate::recovery::{OpenError, Recovered};
 use crate::stats::{PartitionStats, ShardStats};
+use crate::throttle::Throttle;
 
 mod claims;
 mod commits;
+mod limits;
 mod requests;
 mod rounds;
 
@@ -103,6 +105,8 @@ pub struct Shard<D: Disk> {
     commits: Commits<D>,
     /// Connections held back because the whole core has too much unsynced.
     held: Held,
+    /// Connections held back because a rate is used up.
+    throttle: Throttle,
     /// Bytes appended and not yet synced, over all partitions.
     unsynced_bytes: usize,
     marking: Marking,
@@ -111,6 +115,8 @@ pub struct Shard<D: Disk> {
     unopened: Option<String>,
     /// When that was last written down.
     unopened_told_ms: u64,
+    /// The time since 1970, in milliseconds, as it was told last.
+    wall_ms: u64,
     stopping: bool,
 }
 
@@ -137,6 +143,7 @@ impl<D: Disk> Shard<D> {
         let core = u32::try_from(config.core).unwrap_or(u32::MAX);
         let secret = config.journal_secret;
         let journal = Journal::new(disk.clone(), core, secret, config.journal);
+        let throttle = Throttle::new(config.core);
         Self {
             config,
             disk,
@@ -147,6 +154,7 @@ impl<D: Disk> Shard<D> {
             probes: Probes::default(),
             dirty: Vec::new(),
             held: Held::default(),
+            throttle,
             unsynced_bytes: 0,
             marking: Marking {
                 under_way: false,
@@ -154,6 +162,7 @@ impl<D: Disk> Shard<D> {
             },
             unopened: None,
             unopened_told_ms: 0,
+            wall_ms: 0,
             stopping: false,
         }
     }
@@ -268,6 +277,8 @@ impl<D: Disk> Shard<D> {
         }
         stats.claimants = self.probes.waiting() as u64;
         stats.output_bytes = self.outlets.total() as u64;
+        let throttled: usize = self.throttle.waiting().map(|(_, held)| held).sum();
+        stats.throttled_connections = throttled as u64;
         for partition in self.partitions.values() {
             partition.add_to(&mut stats);
         }

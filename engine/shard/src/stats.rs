@@ -1,7 +1,7 @@
 //! Plain counters, owned by the core and read on request.
 
 use hulse_log::Disk;
-use hulse_model::{Offset, PartitionId, Position, Term};
+use hulse_model::{Offset, PartitionId, Position, Rate, Scope, Term, TopicName};
 use hulse_subscription::AccessEpoch;
 
 use crate::partition::Partition;
@@ -17,6 +17,8 @@ pub(crate) struct PartitionCounters {
     pub(crate) delivered_messages: u64,
     pub(crate) delivered_bytes: u64,
     pub(crate) acknowledgements: u64,
+    pub(crate) quota_refusals: u64,
+    pub(crate) expired: u64,
 }
 
 impl PartitionCounters {
@@ -74,6 +76,12 @@ pub struct ShardStats {
     pub output_bytes: u64,
     /// Partitions that take no writes because a write or sync failed.
     pub fenced_partitions: u64,
+    /// Batches refused for the sake of a backlog quota.
+    pub quota_refusals: u64,
+    /// Entries that a time to live has acknowledged, over all subscriptions.
+    pub expired_entries: u64,
+    /// Connections that are not read while a rate is used up.
+    pub throttled_connections: u64,
 }
 
 /// One partition as `topic describe` shows it.
@@ -122,12 +130,41 @@ pub struct SubscriptionStats {
     pub mark: Position,
     /// Entries below the high watermark that are not wholly acknowledged.
     pub backlog_entries: u64,
+    /// About how many bytes of the partition lie behind the mark.
+    pub backlog_bytes: u64,
+    /// Why it keeps producers from publishing, if it does.
+    pub holds_back: Option<String>,
     /// Runs of acknowledged entries above the mark.
     pub acknowledged_ranges: usize,
     /// Its consumers.
     pub consumers: Vec<ConsumerStats>,
     /// Why nothing is delivered to it; absent while something is.
     pub blocked: Option<BlockedStats>,
+}
+
+/// Producers that are held back by a quota.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldBack {
+    /// The backlog quota of a partition is used up.
+    Backlog {
+        /// The topic.
+        topic: TopicName,
+        /// The partition's number; -1 when the topic has no partitions.
+        index: i32,
+        /// The subscription that has not acknowledged.
+        subscription: String,
+        /// The reason as a sentence.
+        text: String,
+    },
+    /// A rate is used up.
+    Rate {
+        /// What it is set for.
+        scope: Scope,
+        /// How much it lets through.
+        rate: Rate,
+        /// How many connections of this core wait for it.
+        connections: usize,
+    },
 }
 
 /// Why nothing is delivered to a subscription.
@@ -139,6 +176,8 @@ pub struct BlockedStats {
     pub consumer: Option<String>,
     /// The entry that is next, or not acknowledged.
     pub entry: Option<Offset>,
+    /// When that entry is due, in milliseconds since 1970, where this is the reason.
+    pub due_ms: Option<u64>,
     /// The reason as a sentence.
     pub text: String,
 }
@@ -175,6 +214,8 @@ impl<D: Disk> Partition<D> {
         stats.acknowledgements += c.acknowledgements;
         stats.unsynced_bytes += self.unsynced_bytes() as u64;
         stats.fenced_partitions += u64::from(self.fenced().is_some());
+        stats.quota_refusals += c.quota_refusals;
+        stats.expired_entries += c.expired;
     }
 
     /// This partition as `topic describe` shows it.

@@ -3,7 +3,6 @@
 
 use hulse_log::{Disk, LogKind, MarkFlushed, Retention};
 use hulse_model::Offset;
-use hulse_model::limits::RETENTION_MS_DEFAULT;
 use hulse_subscription::{SinceSnapshot, snapshot_due};
 
 use crate::command::Clock;
@@ -32,6 +31,8 @@ pub(crate) struct Upkeep {
     /// Every round is synced: the partition is about to be closed.
     closing: bool,
     lazy_sync_at_ms: u64,
+    /// Retention would take something that no snapshot covers yet.
+    snapshot_wanted: bool,
     retention_at_ms: u64,
     idle: Idle,
     /// For each log: how long it has not been used.
@@ -113,6 +114,11 @@ impl Upkeep {
         self.closing = true;
     }
 
+    /// Has retention looked at with the next tick.
+    pub(crate) const fn look_at_retention(&mut self) {
+        self.retention_at_ms = 0;
+    }
+
     pub(crate) const fn is_closing(&self) -> bool {
         self.closing
     }
@@ -134,6 +140,7 @@ impl<D: Disk> Partition<D> {
         }
         self.watch_idleness(clock);
         let mut round = self.lazy_sync(clock) | self.is_retry_due(clock.monotonic_ms);
+        round |= self.expire(clock);
         round |= self.snapshot(clock);
         if clock.monotonic_ms >= self.upkeep.retention_at_ms {
             self.upkeep.retention_at_ms = clock.monotonic_ms + RETENTION_INTERVAL_MS;
@@ -207,9 +214,11 @@ impl<D: Disk> Partition<D> {
 
     /// Writes a snapshot when one is due, so that a restart folds little and old records can go.
     fn snapshot(&mut self, clock: Clock) -> bool {
-        if !snapshot_due(&self.upkeep.since) || !self.sibling.is_stored() {
+        let due = self.upkeep.snapshot_wanted || snapshot_due(&self.upkeep.since);
+        if !due || !self.sibling.is_stored() {
             return false;
         }
+        self.upkeep.snapshot_wanted = false;
         let parts = self.state.snapshot(SNAPSHOT_PART_BYTES);
         let snapshot = Snapshot {
             first: self.store.sibling.end(),
@@ -236,19 +245,27 @@ impl<D: Disk> Partition<D> {
     /// Removes what every subscription has acknowledged and is older than the policy says, and the
     /// records that a durable snapshot has made superfluous.
     fn retain(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
-        let Some((snapshot, end)) = self.upkeep.snapshot else {
-            return;
+        let effective = self.spec.policies.effective;
+        let policy = Retention {
+            max_bytes: effective.retention_bytes,
+            max_age_ms: effective.retention_ms,
         };
-        let Snapshot {
-            first,
-            entries_applied,
-            ..
-        } = snapshot;
+        let newest = self.upkeep.snapshot.map(|(snapshot, _)| snapshot);
+        let covered = newest.map_or(Offset::ZERO, |snapshot| snapshot.entries_applied);
+        let unwanted = self.state.lowest_mark();
+        let unwanted = unwanted.unwrap_or(self.state.entries_applied());
+        let floor = covered.min(unwanted);
+        let drops = |floor| self.store.entries.would_drop(&policy, clock.wall_ms, floor);
+        // A small topic would wait for its next snapshot for years.
+        self.upkeep.snapshot_wanted |= drops(unwanted) && !drops(floor);
         // The snapshot, and the entries that it has folded, must be durable before anything that
         // they stand for may go.
-        if self.store.sibling.flushed() < end || self.store.entries.flushed() < entries_applied {
+        let durable = self.upkeep.snapshot.filter(|(_, end)| {
+            self.store.sibling.flushed() >= *end && self.store.entries.flushed() >= covered
+        });
+        let Some((Snapshot { first, .. }, _)) = durable else {
             return;
-        }
+        };
         let partition = self.spec.id;
         let all = Retention {
             max_bytes: Some(0),
@@ -257,14 +274,6 @@ impl<D: Disk> Partition<D> {
         if let Some(work) = self.store.sibling.retain(&all, clock.wall_ms, first) {
             fx.push(Effect::Remove { partition, work });
         }
-        let floor = self
-            .state
-            .lowest_mark()
-            .map_or(entries_applied, |mark| mark.min(entries_applied));
-        let policy = Retention {
-            max_bytes: None,
-            max_age_ms: Some(RETENTION_MS_DEFAULT),
-        };
         if let Some(work) = self.store.entries.retain(&policy, clock.wall_ms, floor) {
             fx.push(Effect::Remove { partition, work });
         }

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use hulse_model::limits::{
-    CONSUMER_PERMITS_MAX, CONSUMER_UNACKNOWLEDGED_MAX, ENTRY_MESSAGES_MAX, LOOK_AHEAD_MAX,
-    SUBSCRIPTION_CONSUMERS_MAX, SUBSCRIPTION_UNACKNOWLEDGED_MAX,
+    CONSUMER_PERMITS_MAX, CONSUMER_UNACKNOWLEDGED_MAX, DELAYED_BLOCKS_MAX, DELAYED_ENTRIES_MAX,
+    ENTRY_MESSAGES_MAX, LOOK_AHEAD_MAX, SUBSCRIPTION_CONSUMERS_MAX,
+    SUBSCRIPTION_UNACKNOWLEDGED_MAX,
 };
-use hulse_model::{Offset, Position};
+use hulse_model::{Offset, Position, Utc};
 
 use crate::acknowledgements::IndexRange;
 use crate::cursor::Cursor;
@@ -220,6 +221,14 @@ pub enum Blocked {
         /// The entry that is next.
         next: Offset,
     },
+    /// Everything that is due was delivered, and something that is not acknowledged waits for its
+    /// time.
+    Delayed {
+        /// The entry that is due first.
+        next: Offset,
+        /// When, in milliseconds since 1970.
+        due_ms: u64,
+    },
     /// Another consumer is to become the active one, as soon as the present one has acknowledged
     /// what it was given.
     HandingOver {
@@ -261,6 +270,7 @@ impl Blocked {
             | Self::HandingOver { from: consumer, .. } => Some(*consumer),
             Self::NoConsumer
             | Self::NoOwner { .. }
+            | Self::Delayed { .. }
             | Self::Unreadable { .. }
             | Self::CaughtUp { .. } => None,
         }
@@ -277,6 +287,7 @@ impl Blocked {
             Self::SubscriptionFull { .. } => "subscription-full",
             Self::Draining { .. } => "draining",
             Self::NoOwner { .. } => "no-owner",
+            Self::Delayed { .. } => "delayed",
             Self::HandingOver { .. } => "handing-over",
             Self::Unacknowledged { .. } => "unacknowledged",
             Self::Unreadable { .. } => "unreadable",
@@ -295,11 +306,21 @@ impl Blocked {
             | Self::SubscriptionFull { next, .. }
             | Self::Draining { next, .. }
             | Self::NoOwner { next, .. }
+            | Self::Delayed { next, .. }
             | Self::CaughtUp { next } => Some(*next),
             Self::HandingOver { first, .. }
             | Self::Unacknowledged { first, .. }
             | Self::Unreadable { first } => Some(first.offset),
             Self::NoConsumer => None,
+        }
+    }
+
+    /// When the entry that it is about is due, in milliseconds since 1970, if that is the reason.
+    #[must_use]
+    pub const fn due_ms(&self) -> Option<u64> {
+        match self {
+            Self::Delayed { due_ms, .. } => Some(*due_ms),
+            _ => None,
         }
     }
 
@@ -349,6 +370,10 @@ impl Blocked {
             Self::NoOwner { slot, next } => format!(
                 "entry {next} is next, and no consumer wants its key, which is in slot {slot}"
             ),
+            Self::Delayed { next, due_ms } => format!(
+                "everything that is due is delivered, and entry {next} is due at {}",
+                Utc(*due_ms)
+            ),
             Self::HandingOver { from, first } => format!(
                 "another consumer becomes the active one when {} has acknowledged {first}",
                 name(*from)
@@ -396,6 +421,10 @@ pub struct DispatchLimits {
     /// Entries of a Key_Shared subscription that were read, and wait for one consumer while others
     /// are given what comes behind them.
     pub look_ahead: usize,
+    /// Entries that were read before they were due and are remembered one by one.
+    pub delayed_entries: usize,
+    /// Blocks in which the others are remembered.
+    pub delayed_blocks: usize,
 }
 
 impl Default for DispatchLimits {
@@ -404,6 +433,8 @@ impl Default for DispatchLimits {
             consumer: CONSUMER_UNACKNOWLEDGED_MAX,
             subscription: SUBSCRIPTION_UNACKNOWLEDGED_MAX,
             look_ahead: LOOK_AHEAD_MAX,
+            delayed_entries: DELAYED_ENTRIES_MAX,
+            delayed_blocks: DELAYED_BLOCKS_MAX,
         }
     }
 }
@@ -533,6 +564,28 @@ impl Dispatcher {
         }
     }
 
+    /// Puts off entry `offset`, which [`Self::next`] named and which is due at `due_ms`, in milliseconds
+    /// since 1970. False when it is to be delivered now: its time has come, it has been delivered before,
+    /// or the subscription keeps the order of its partition and looks at no times.
+    pub fn delay(&mut self, cursor: &Cursor, offset: Offset, due_ms: u64) -> bool {
+        match self {
+            Self::Exclusive(_) | Self::Failover(_) => false,
+            Self::Shared(shared) => shared.delay(cursor, offset, due_ms),
+            Self::KeyShared(shared) => shared.delay(cursor, offset, due_ms),
+        }
+    }
+
+    /// Tells the time, in milliseconds since 1970. Returns whether something is due that was put off:
+    /// then [`Self::next`] is to be asked. Nothing that was put off goes out before it is told here that
+    /// its time has come.
+    pub fn advance(&mut self, wall_ms: u64) -> bool {
+        match self {
+            Self::Exclusive(_) | Self::Failover(_) => false,
+            Self::Shared(shared) => shared.advance(wall_ms),
+            Self::KeyShared(shared) => shared.advance(wall_ms),
+        }
+    }
+
     /// Messages of entry `offset` were acknowledged, by whichever consumer: the cursor has them.
     pub fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
         match self {
@@ -540,6 +593,16 @@ impl Dispatcher {
             Self::Exclusive(_) | Self::Failover(_) => {}
             Self::Shared(shared) => shared.acknowledged(cursor, offset),
             Self::KeyShared(shared) => shared.acknowledged(cursor, offset),
+        }
+    }
+
+    /// The cursor's mark has risen past entries that nobody acknowledged one by one: they expired.
+    pub fn expired(&mut self, cursor: &Cursor) {
+        match self {
+            // They look at the cursor alone.
+            Self::Exclusive(_) | Self::Failover(_) => {}
+            Self::Shared(shared) => shared.expired(cursor),
+            Self::KeyShared(shared) => shared.expired(cursor),
         }
     }
 

@@ -7,6 +7,7 @@ use hulse_model::Offset;
 use hulse_model::limits::SUBSCRIPTION_CONSUMERS_MAX;
 
 use crate::cursor::Cursor;
+use crate::delays::Delays;
 use crate::dispatcher::{
     AttachError, Blocked, Claim, ConsumerId, ConsumerState, Delivery, DispatchLimits, Next,
     PermitsError, add_permits, check_permits, what_is_left,
@@ -20,7 +21,8 @@ use crate::turns::Turns;
 /// changes hands while its former owner has entries of it, the slot **drains**: what follows in it is
 /// set aside until they are acknowledged or given back, and then goes to the new owner. Nobody else
 /// waits for that, nor for a consumer that takes nothing: what cannot be given out just now is set
-/// aside, up to [`DispatchLimits::look_ahead`] entries. As Pulsar does since its improvement
+/// aside, up to [`DispatchLimits::look_ahead`] entries. What was put off until it is due has left the
+/// order of its slot: at its time it goes out before what is set aside of the slot then. As Pulsar does since its improvement
 /// proposal PIP-379. [`crate::Dispatcher`] describes the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyShared {
@@ -31,13 +33,14 @@ pub struct KeyShared {
     turns: Turns,
     /// How many members can take something.
     takers: usize,
-    /// Entries below it are acknowledged, pending, set aside, or cannot be read. Below the mark it
-    /// says nothing.
+    /// Entries below it are acknowledged, pending, set aside, put off, or cannot be read. Below the
+    /// mark it says nothing.
     read: Offset,
     out: Out<KeySlot>,
     /// Entries that were read, or came back, and that nobody has.
     aside: BTreeMap<Offset, Aside>,
     slots: BTreeMap<KeySlot, Slot>,
+    delays: Delays,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +86,7 @@ impl KeyShared {
             out: Out::new(limits),
             aside: BTreeMap::new(),
             slots: BTreeMap::new(),
+            delays: Delays::new(limits.delayed_entries, limits.delayed_blocks),
         }
     }
 
@@ -140,7 +144,15 @@ impl KeyShared {
         self.change(consumer, |member| member.paused = paused);
     }
 
-    pub(crate) fn next(&self, cursor: &Cursor, end: Offset) -> Option<Next> {
+    pub(crate) fn next(&mut self, cursor: &Cursor, end: Offset) -> Option<Next> {
+        let Self { out, aside, .. } = self;
+        let elsewhere = |offset| out.get(offset).is_some() || aside.contains_key(&offset);
+        self.delays.settle(cursor, self.read, elsewhere);
+        self.named(cursor, end)
+    }
+
+    /// The same, without going on in what is read again.
+    fn named(&self, cursor: &Cursor, end: Offset) -> Option<Next> {
         if self.out.is_full() || self.takers == 0 {
             return None;
         }
@@ -154,8 +166,8 @@ impl KeyShared {
         if self.aside.len() >= self.look_ahead {
             return None;
         }
-        let offset = cursor.next_unacknowledged(self.read);
-        (offset < end).then_some(Next {
+        let offset = self.unread(cursor, end)?;
+        Some(Next {
             consumer: None,
             offset,
         })
@@ -168,7 +180,7 @@ impl KeyShared {
         messages: u32,
         slot: KeySlot,
     ) -> Option<Delivery> {
-        let next = self.next(cursor, offset.next())?;
+        let next = self.named(cursor, offset.next())?;
         if next.offset != offset {
             return None;
         }
@@ -178,7 +190,7 @@ impl KeyShared {
                 (consumer, aside.redelivery_count)
             }
             None => {
-                self.read = offset.next();
+                self.was_read(offset);
                 (self.taker_of_new(offset, slot)?, 0)
             }
         };
@@ -207,6 +219,21 @@ impl KeyShared {
         })
     }
 
+    pub(crate) fn delay(&mut self, cursor: &Cursor, offset: Offset, due_ms: u64) -> bool {
+        let named = self.named(cursor, offset.next());
+        let is_unread = named.is_some_and(|it| it.offset == offset && it.consumer.is_none());
+        if !is_unread || self.delays.is_due(due_ms) {
+            return false;
+        }
+        self.was_read(offset);
+        self.delays.put(offset, due_ms);
+        true
+    }
+
+    pub(crate) fn advance(&mut self, wall_ms: u64) -> bool {
+        self.delays.advance(wall_ms)
+    }
+
     pub(crate) fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
         if let Some(pending) = self.out.acknowledged(cursor, offset) {
             if pending.left == 0 {
@@ -214,10 +241,24 @@ impl KeyShared {
                 self.sort_slot(pending.note);
             }
             self.update(pending.consumer);
-        } else if cursor.next_unacknowledged(offset) != offset
-            && let Some(aside) = self.take_aside(offset)
-        {
-            self.sort_slot(aside.slot);
+        } else if cursor.next_unacknowledged(offset) != offset {
+            self.delays.forget(offset);
+            if let Some(aside) = self.take_aside(offset) {
+                self.sort_slot(aside.slot);
+            }
+        }
+    }
+
+    pub(crate) fn expired(&mut self, cursor: &Cursor) {
+        let mark = cursor.mark().offset;
+        self.delays.forget_below(mark);
+        let aside: Vec<Offset> = self
+            .aside
+            .range(..mark)
+            .map(|(offset, _)| *offset)
+            .collect();
+        for offset in self.out.before(mark).into_iter().chain(aside) {
+            self.acknowledged(cursor, offset);
         }
     }
 
@@ -231,6 +272,7 @@ impl KeyShared {
 
     pub(crate) fn skip(&mut self, end: Offset) {
         self.read = self.read.max(end);
+        self.delays.forget_below(end);
         while let Some((&offset, aside)) = self.aside.first_key_value()
             && offset < end
         {
@@ -245,6 +287,7 @@ impl KeyShared {
         self.out.clear();
         self.aside.clear();
         self.slots.clear();
+        self.delays.clear();
         let members: Vec<_> = self.members.keys().copied().collect();
         for consumer in members {
             self.change(consumer, |member| member.waiting.clear());
@@ -264,10 +307,15 @@ impl KeyShared {
         if self.members.is_empty() {
             return Some(Blocked::NoConsumer);
         }
-        let new = cursor.next_unacknowledged(self.read);
-        let next = self.aside.keys().next().copied().unwrap_or(new);
+        let first_aside = self.aside.keys().next().copied();
+        let Some(next) = first_aside.or_else(|| self.unread(cursor, end)) else {
+            let delayed = self
+                .delays
+                .blocks(cursor, self.read, |it| self.is_elsewhere(it));
+            return delayed.or_else(|| self.out.blocks_all(cursor, end, end));
+        };
         let blocked = self.out.blocks_all(cursor, next, end);
-        if blocked.is_some() || self.next(cursor, end).is_some() {
+        if blocked.is_some() || self.named(cursor, end).is_some() {
             return blocked;
         }
         Some(match self.aside.first_key_value() {
@@ -296,6 +344,25 @@ impl KeyShared {
             }
             (Some(owner), _) => self.out.blocks(owner, self.members[&owner].permits, next),
         }
+    }
+
+    /// The entry below `end` that is read next, of those that are not set aside.
+    fn unread(&self, cursor: &Cursor, end: Offset) -> Option<Offset> {
+        let new = Some(cursor.next_unacknowledged(self.read)).filter(|new| *new < end);
+        let elsewhere = |offset| self.is_elsewhere(offset);
+        let others = || self.delays.candidate(cursor, new, self.read, elsewhere);
+        self.delays.due(cursor).or_else(others)
+    }
+
+    /// Whether an entry is out, or set aside.
+    fn is_elsewhere(&self, offset: Offset) -> bool {
+        self.out.get(offset).is_some() || self.aside.contains_key(&offset)
+    }
+
+    /// An entry was read that was not delivered before.
+    fn was_read(&mut self, offset: Offset) {
+        self.delays.passed(offset);
+        self.read = self.read.max(offset.next());
     }
 
     /// Who gets a new entry now. None when it has to wait: it is set aside.
@@ -449,6 +516,7 @@ impl KeyShared {
         }
         assert_eq!(aside, self.aside.len());
         self.out.check_invariants();
+        self.delays.check_invariants(self.read);
         self.turns.check_invariants();
     }
 

@@ -29,6 +29,7 @@ pub mod access;
 pub mod acknowledgements;
 mod bytes;
 pub mod cursor;
+mod delays;
 pub mod dispatcher;
 pub mod exclusive;
 pub mod failover;

@@ -119,6 +119,14 @@ impl<T: Copy> Out<T> {
             .map(|(offset, pending)| (*offset, pending))
     }
 
+    /// Those that lie before an entry.
+    pub(crate) fn before(&self, end: Offset) -> Vec<Offset> {
+        self.pending
+            .range(..end)
+            .map(|(offset, _)| *offset)
+            .collect()
+    }
+
     /// A consumer is given an entry.
     pub(crate) fn give(&mut self, offset: Offset, pending: Pending<T>) {
         self.load.add(pending.left, self.limits.subscription);

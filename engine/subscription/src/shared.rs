@@ -7,6 +7,7 @@ use hulse_model::Offset;
 use hulse_model::limits::SUBSCRIPTION_CONSUMERS_MAX;
 
 use crate::cursor::Cursor;
+use crate::delays::Delays;
 use crate::dispatcher::{
     AttachError, Blocked, ConsumerId, ConsumerState, Delivery, DispatchLimits, Next, PermitsError,
     add_permits, check_permits, what_is_left,
@@ -16,19 +17,20 @@ use crate::turns::Turns;
 
 /// Every entry goes to the consumer whose turn it is: of those that can take one, and of the best
 /// priority among them, the one that was given least. What comes back (asked for again, or from a
-/// consumer that went away) goes out before what is new. A consumer that holds too many
+/// consumer that went away) goes out first, then what was put off and is due, then what is new. A consumer that holds too many
 /// unacknowledged messages gets no more until half of them are acknowledged, and neither does any
 /// when all together hold too many. [`crate::Dispatcher`] describes the calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     members: BTreeMap<ConsumerId, Member>,
     turns: Turns,
-    /// Entries below it are acknowledged, pending, returned, or cannot be read. Below the mark it
-    /// says nothing.
+    /// Entries below it are acknowledged, pending, returned, put off, or cannot be read. Below the
+    /// mark it says nothing.
     read: Offset,
     out: Out<()>,
     /// Entries that came back, and how often each was delivered before.
     returned: BTreeMap<Offset, u32>,
+    delays: Delays,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +50,7 @@ impl Shared {
             read: Offset::ZERO,
             out: Out::new(limits),
             returned: BTreeMap::new(),
+            delays: Delays::new(limits.delayed_entries, limits.delayed_blocks),
         }
     }
 
@@ -97,10 +100,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn next(&self, cursor: &Cursor, end: Offset) -> Option<Next> {
+    pub(crate) fn next(&mut self, cursor: &Cursor, end: Offset) -> Option<Next> {
         let consumer = self.taker()?;
-        let (offset, _) = self.candidate(cursor);
-        (offset < end).then_some(Next {
+        let Self { out, returned, .. } = self;
+        let elsewhere = |offset| out.get(offset).is_some() || returned.contains_key(&offset);
+        self.delays.settle(cursor, self.read, elsewhere);
+        let (offset, _) = self.candidate(cursor, end)?;
+        Some(Next {
             consumer: Some(consumer),
             offset,
         })
@@ -113,13 +119,18 @@ impl Shared {
         messages: u32,
     ) -> Option<Delivery> {
         let consumer = self.taker()?;
-        let (expected, redelivery_count) = self.candidate(cursor);
+        let (expected, redelivery_count) = self.candidate(cursor, offset.next())?;
         if expected != offset {
             return None;
         }
-        self.returned = self.returned.split_off(&offset);
-        self.returned.remove(&offset);
-        self.read = self.read.max(offset.next());
+        if self.returned.contains_key(&offset) {
+            // What came back before it is acknowledged.
+            self.returned = self.returned.split_off(&offset);
+            self.returned.remove(&offset);
+        } else {
+            self.returned.clear();
+            self.was_read(offset);
+        }
         let (acknowledged, left) = what_is_left(cursor, offset, messages)?;
         let member = self.members.get_mut(&consumer)?;
         member.permits -= i64::from(left);
@@ -141,14 +152,39 @@ impl Shared {
         })
     }
 
+    pub(crate) fn delay(&mut self, cursor: &Cursor, offset: Offset, due_ms: u64) -> bool {
+        let named = self.candidate(cursor, offset.next());
+        let is_named = named.is_some_and(|(named, _)| named == offset);
+        if !is_named || self.delays.is_due(due_ms) || self.returned.contains_key(&offset) {
+            return false;
+        }
+        self.was_read(offset);
+        self.delays.put(offset, due_ms);
+        true
+    }
+
+    pub(crate) fn advance(&mut self, wall_ms: u64) -> bool {
+        self.delays.advance(wall_ms)
+    }
+
     pub(crate) fn acknowledged(&mut self, cursor: &Cursor, offset: Offset) {
         match self.out.acknowledged(cursor, offset) {
             Some(pending) => self.queue(pending.consumer),
             None if cursor.next_unacknowledged(offset) != offset => {
                 self.returned.remove(&offset);
+                self.delays.forget(offset);
             }
             None => {}
         }
+    }
+
+    pub(crate) fn expired(&mut self, cursor: &Cursor) {
+        let mark = cursor.mark().offset;
+        self.delays.forget_below(mark);
+        for offset in self.out.before(mark) {
+            self.acknowledged(cursor, offset);
+        }
+        self.returned = self.returned.split_off(&mark);
     }
 
     pub(crate) fn redeliver(&mut self, consumer: ConsumerId, cursor: &Cursor, entries: &[Offset]) {
@@ -159,6 +195,7 @@ impl Shared {
 
     pub(crate) fn skip(&mut self, end: Offset) {
         self.returned = self.returned.split_off(&end);
+        self.delays.forget_below(end);
         self.read = self.read.max(end);
     }
 
@@ -166,6 +203,7 @@ impl Shared {
         self.read = Offset::ZERO;
         self.out.clear();
         self.returned.clear();
+        self.delays.clear();
         let members: Vec<_> = self.members.keys().copied().collect();
         for consumer in members {
             self.queue(consumer);
@@ -185,7 +223,12 @@ impl Shared {
         if self.members.is_empty() {
             return Some(Blocked::NoConsumer);
         }
-        let (next, _) = self.candidate(cursor);
+        let Some((next, _)) = self.candidate(cursor, end) else {
+            let delayed = self
+                .delays
+                .blocks(cursor, self.read, |it| self.is_elsewhere(it));
+            return delayed.or_else(|| self.out.blocks_all(cursor, end, end));
+        };
         let blocked = self.out.blocks_all(cursor, next, end);
         if blocked.is_some() || self.taker().is_some() {
             return blocked;
@@ -205,15 +248,29 @@ impl Shared {
         self.turns.first().filter(|_| !self.out.is_full())
     }
 
-    /// The entry that goes out next, whether it is there yet or not, and how often it was delivered
-    /// before.
-    fn candidate(&self, cursor: &Cursor) -> (Offset, u32) {
+    /// The entry below `end` that is read next, and how often it was delivered before.
+    fn candidate(&self, cursor: &Cursor, end: Offset) -> Option<(Offset, u32)> {
         let unacknowledged =
             |(offset, _): &(&Offset, &u32)| cursor.next_unacknowledged(**offset) == **offset;
-        match self.returned.iter().find(unacknowledged) {
-            Some((offset, count)) => (*offset, *count),
-            None => (cursor.next_unacknowledged(self.read), 0),
+        if let Some((offset, count)) = self.returned.iter().find(unacknowledged) {
+            return Some((*offset, *count));
         }
+        let new = Some(cursor.next_unacknowledged(self.read)).filter(|new| *new < end);
+        let elsewhere = |offset| self.is_elsewhere(offset);
+        let others = || self.delays.candidate(cursor, new, self.read, elsewhere);
+        let offset = self.delays.due(cursor).or_else(others)?;
+        Some((offset, 0))
+    }
+
+    /// Whether an entry is out, or has come back.
+    fn is_elsewhere(&self, offset: Offset) -> bool {
+        self.out.get(offset).is_some() || self.returned.contains_key(&offset)
+    }
+
+    /// An entry was read that was not delivered before.
+    fn was_read(&mut self, offset: Offset) {
+        self.delays.passed(offset);
+        self.read = self.read.max(offset.next());
     }
 
     /// Takes an entry from the consumer that has it, to be delivered again.
@@ -262,6 +319,7 @@ impl Shared {
         let last = self.returned.last_key_value();
         assert!(last.is_none_or(|(offset, _)| *offset < self.read));
         self.out.check_invariants();
+        self.delays.check_invariants(self.read);
         self.turns.check_invariants();
     }
 }

@@ -1,5 +1,7 @@
 //! Topics, subscriptions and the broker's state.
 
+mod tenancy;
+
 use std::sync::Arc;
 
 use hulse_model::TopicName;

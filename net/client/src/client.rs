@@ -69,6 +69,11 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
+    /// Another handle of a client.
+    pub(crate) const fn of(shared: Arc<ClientShared>) -> Self {
+        Self { shared }
+    }
+
     /// Begins a client of the given servers: `hulse://host:port`, several separated by commas. The
     /// scheme and the port (6650) may be left out. Any of them is asked where a topic lives.
     pub fn builder(servers: &str) -> ClientBuilder {

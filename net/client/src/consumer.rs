@@ -3,11 +3,13 @@
 mod acknowledging;
 mod acks;
 mod activity;
+mod auto_commit;
 mod builder;
 mod dead_letters;
 mod delivery;
 mod handle;
 mod inbox;
+mod last;
 mod partition;
 mod receive;
 mod received;
@@ -32,6 +34,7 @@ use crate::client::ClientShared;
 use crate::error::ClientError;
 use acknowledging::Reach;
 use activity::ActivePartitions;
+use auto_commit::AutoCommit;
 pub use builder::ConsumerBuilder;
 pub use dead_letters::DeadLetterPolicy;
 use dead_letters::{DeadLetters, range};
@@ -132,6 +135,7 @@ pub struct Consumer {
     client: Arc<ClientShared>,
     active: ActivePartitions,
     dead_letters: Option<DeadLetters>,
+    auto_commit: Option<Arc<AutoCommit>>,
     kind: SubscriptionType,
     durable: bool,
     negative_ack_delay: Duration,
@@ -282,7 +286,33 @@ impl Consumer {
     /// As [`acknowledge`](Self::acknowledge).
     pub fn negative_acknowledge(&self, id: &MessageId) -> Result<(), ClientError> {
         let partition = self.partition(id.partition)?;
+        if let Some(commit) = &self.auto_commit {
+            if !self.kind.is_shared() {
+                return Err(ClientError::invalid(
+                    "a consumer that acknowledges by itself, in order, has no negative \
+                     acknowledgements: move it back with seek",
+                ));
+            }
+            commit.not_done(*id);
+        }
         partition.negative(range(*id), self.negative_ack_delay)
+    }
+
+    /// Says that a message that was handed out is not done with, so that a consumer with
+    /// [`ConsumerBuilder::auto_commit`] does not acknowledge it by itself, nor, on an exclusive or failover
+    /// subscription, anything behind it until it is [moved](Self::seek).
+    pub fn not_done(&self, id: &MessageId) {
+        if let Some(commit) = &self.auto_commit {
+            commit.not_done(*id);
+        }
+    }
+
+    /// Acknowledges now what a consumer with [`ConsumerBuilder::auto_commit`] would acknowledge when its
+    /// interval is over.
+    pub fn commit(&self) {
+        if let Some(commit) = &self.auto_commit {
+            commit.commit();
+        }
     }
 
     fn ack_handle(&self, id: &MessageId, reach: Reach) -> AckHandle {
@@ -329,6 +359,10 @@ impl Consumer {
         }
         if let SeekTo::Position(id) = to {
             self.partition(id.partition)?;
+        }
+        if let Some(commit) = &self.auto_commit {
+            commit.commit();
+            commit.clear();
         }
         for partition in &self.partitions.list {
             if let Some(to) = to.on(partition.partition) {
@@ -400,6 +434,10 @@ impl Consumer {
     /// # Errors
     /// As [`AckHandle`]. The consumer is closed all the same.
     pub async fn close(&self) -> Result<(), ClientError> {
+        if let Some(commit) = &self.auto_commit {
+            commit.asked();
+            commit.commit();
+        }
         let flushed = self.flush().await;
         let deadline = Instant::now() + self.client.operation_timeout;
         for partition in &self.partitions.list {

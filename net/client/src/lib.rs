@@ -32,6 +32,7 @@ mod message;
 mod pool;
 mod producer;
 mod reader;
+mod retrying;
 
 pub use admin::{Admin, TopicSpec};
 pub use client::{Client, ClientBuilder};
@@ -39,8 +40,12 @@ pub use consumer::{
     AckHandle, Consumer, ConsumerBuilder, DeadLetterPolicy, PartitionMarks, Received, SeekTo,
 };
 pub use error::ClientError;
-pub use hulse_model::{MessageId, Offset, Position, Status, Term};
+pub use hulse_model::policies::UNLIMITED;
+pub use hulse_model::{
+    MessageId, Offset, Permission, Policy, PolicyChange, Position, Status, Term,
+};
 pub use hulse_wire::{Access, AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
 pub use reader::{Reader, ReaderBuilder};
+pub use retrying::{Attempt, Reconsumed, RetryPolicy, RetryingConsumer};

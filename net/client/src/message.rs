@@ -1,5 +1,7 @@
 //! A message to send.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use hulse_model::batch;
 
 /// A message to send: a value, and a key or none. It borrows its bytes; [`crate::Producer::send`]
@@ -19,6 +21,10 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// The value, at most 5 MiB.
     pub value: &'a [u8],
+    /// When it is delivered at the earliest, in milliseconds since 1970, by the broker's clock; at once
+    /// when this is `None`. Consumers of exclusive and failover subscriptions, which keep the order of
+    /// their partition, get it at once in any case.
+    pub deliver_at_ms: Option<u64>,
 }
 
 impl<'a> Message<'a> {
@@ -27,6 +33,7 @@ impl<'a> Message<'a> {
         Self {
             key: None,
             value: value.as_ref(),
+            deliver_at_ms: None,
         }
     }
 
@@ -39,6 +46,32 @@ impl<'a> Message<'a> {
         Self {
             key: Some(key.as_ref()),
             value: value.as_ref(),
+            deliver_at_ms: None,
+        }
+    }
+
+    /// The same message, delivered to shared and key-shared subscriptions at `time` and not before.
+    ///
+    /// Messages of different times go in batches of their own.
+    #[must_use]
+    pub fn deliver_at(self, time: SystemTime) -> Self {
+        let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            deliver_at_ms: Some(ms),
+            ..self
+        }
+    }
+
+    /// The same, `delay` from now by this machine's clock.
+    #[must_use]
+    pub fn deliver_after(self, delay: Duration) -> Self {
+        match SystemTime::now().checked_add(delay) {
+            Some(time) => self.deliver_at(time),
+            None => Self {
+                deliver_at_ms: Some(u64::MAX),
+                ..self
+            },
         }
     }
 

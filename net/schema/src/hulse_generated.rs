@@ -546,10 +546,10 @@ impl ::flatbuffers::SimpleToVerifyInSlice for SeekTo {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_ADMIN_VERB: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_ADMIN_VERB: u8 = 6;
+pub const ENUM_MAX_ADMIN_VERB: u8 = 30;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 7] = [
+pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 18] = [
   AdminVerb::CreateTopic,
   AdminVerb::ListTopics,
   AdminVerb::DescribeTopic,
@@ -557,6 +557,17 @@ pub const ENUM_VALUES_ADMIN_VERB: [AdminVerb; 7] = [
   AdminVerb::Status,
   AdminVerb::ListSubscriptions,
   AdminVerb::DeleteSubscription,
+  AdminVerb::CreateTenant,
+  AdminVerb::ListTenants,
+  AdminVerb::DeleteTenant,
+  AdminVerb::CreateNamespace,
+  AdminVerb::ListNamespaces,
+  AdminVerb::DeleteNamespace,
+  AdminVerb::SetPolicies,
+  AdminVerb::DescribePolicies,
+  AdminVerb::GrantPermissions,
+  AdminVerb::RevokePermissions,
+  AdminVerb::ListPermissions,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -571,9 +582,20 @@ impl AdminVerb {
   pub const Status: Self = Self(4);
   pub const ListSubscriptions: Self = Self(5);
   pub const DeleteSubscription: Self = Self(6);
+  pub const CreateTenant: Self = Self(20);
+  pub const ListTenants: Self = Self(21);
+  pub const DeleteTenant: Self = Self(22);
+  pub const CreateNamespace: Self = Self(23);
+  pub const ListNamespaces: Self = Self(24);
+  pub const DeleteNamespace: Self = Self(25);
+  pub const SetPolicies: Self = Self(26);
+  pub const DescribePolicies: Self = Self(27);
+  pub const GrantPermissions: Self = Self(28);
+  pub const RevokePermissions: Self = Self(29);
+  pub const ListPermissions: Self = Self(30);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 6;
+  pub const ENUM_MAX: u8 = 30;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::CreateTopic,
     Self::ListTopics,
@@ -582,6 +604,17 @@ impl AdminVerb {
     Self::Status,
     Self::ListSubscriptions,
     Self::DeleteSubscription,
+    Self::CreateTenant,
+    Self::ListTenants,
+    Self::DeleteTenant,
+    Self::CreateNamespace,
+    Self::ListNamespaces,
+    Self::DeleteNamespace,
+    Self::SetPolicies,
+    Self::DescribePolicies,
+    Self::GrantPermissions,
+    Self::RevokePermissions,
+    Self::ListPermissions,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -593,6 +626,17 @@ impl AdminVerb {
       Self::Status => Some("Status"),
       Self::ListSubscriptions => Some("ListSubscriptions"),
       Self::DeleteSubscription => Some("DeleteSubscription"),
+      Self::CreateTenant => Some("CreateTenant"),
+      Self::ListTenants => Some("ListTenants"),
+      Self::DeleteTenant => Some("DeleteTenant"),
+      Self::CreateNamespace => Some("CreateNamespace"),
+      Self::ListNamespaces => Some("ListNamespaces"),
+      Self::DeleteNamespace => Some("DeleteNamespace"),
+      Self::SetPolicies => Some("SetPolicies"),
+      Self::DescribePolicies => Some("DescribePolicies"),
+      Self::GrantPermissions => Some("GrantPermissions"),
+      Self::RevokePermissions => Some("RevokePermissions"),
+      Self::ListPermissions => Some("ListPermissions"),
       _ => None,
     }
   }
@@ -1055,6 +1099,165 @@ impl<'a> AckRange {
         &x_le as *const _ as *const u8,
         self.0[12..].as_mut_ptr(),
         ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+}
+
+// struct PolicyChange, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct PolicyChange(pub [u8; 16]);
+impl Default for PolicyChange { 
+  fn default() -> Self { 
+    Self([0; 16])
+  }
+}
+impl ::core::fmt::Debug for PolicyChange {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("PolicyChange")
+      .field("value", &self.value())
+      .field("policy", &self.policy())
+      .field("set", &self.set())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for PolicyChange {}
+impl<'a> ::flatbuffers::Follow<'a> for PolicyChange {
+  type Inner = &'a PolicyChange;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a PolicyChange>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a PolicyChange {
+  type Inner = &'a PolicyChange;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<PolicyChange>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for PolicyChange {
+    type Output = PolicyChange;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const PolicyChange as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for PolicyChange {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> PolicyChange {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    value: i64,
+    policy: u8,
+    set: bool,
+  ) -> Self {
+    let mut s = Self([0; 16]);
+    s.set_value(value);
+    s.set_policy(policy);
+    s.set_set(set);
+    s
+  }
+
+  pub fn value(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_value(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn policy(&self) -> u8 {
+    let mut mem = ::core::mem::MaybeUninit::<<u8 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u8 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_policy(&mut self, x: u8) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<u8 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn set(&self) -> bool {
+    let mut mem = ::core::mem::MaybeUninit::<<bool as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[9..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_set(&mut self, x: bool) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[9..].as_mut_ptr(),
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }
@@ -2443,6 +2646,7 @@ impl<'a> Produce<'a> {
   pub const VT_SEQUENCE: ::flatbuffers::VOffsetT = 4;
   pub const VT_MESSAGES: ::flatbuffers::VOffsetT = 6;
   pub const VT_SKIPPED: ::flatbuffers::VOffsetT = 8;
+  pub const VT_DELAYED: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2456,6 +2660,7 @@ impl<'a> Produce<'a> {
     let mut builder = ProduceBuilder::new(_fbb);
     builder.add_sequence(args.sequence);
     builder.add_messages(args.messages);
+    builder.add_delayed(args.delayed);
     builder.add_skipped(args.skipped);
     builder.finish()
   }
@@ -2482,6 +2687,13 @@ impl<'a> Produce<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(Produce::VT_SKIPPED, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn delayed(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Produce::VT_DELAYED, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Produce<'_> {
@@ -2493,6 +2705,7 @@ impl ::flatbuffers::Verifiable for Produce<'_> {
      .visit_field::<u64>("sequence", Self::VT_SEQUENCE, false)?
      .visit_field::<u32>("messages", Self::VT_MESSAGES, false)?
      .visit_field::<bool>("skipped", Self::VT_SKIPPED, false)?
+     .visit_field::<bool>("delayed", Self::VT_DELAYED, false)?
      .finish();
     Ok(())
   }
@@ -2501,6 +2714,7 @@ pub struct ProduceArgs {
     pub sequence: u64,
     pub messages: u32,
     pub skipped: bool,
+    pub delayed: bool,
 }
 impl<'a> Default for ProduceArgs {
   #[inline]
@@ -2509,6 +2723,7 @@ impl<'a> Default for ProduceArgs {
       sequence: 0,
       messages: 0,
       skipped: false,
+      delayed: false,
     }
   }
 }
@@ -2531,6 +2746,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ProduceBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<bool>(Produce::VT_SKIPPED, skipped, false);
   }
   #[inline]
+  pub fn add_delayed(&mut self, delayed: bool) {
+    self.fbb_.push_slot::<bool>(Produce::VT_DELAYED, delayed, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ProduceBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ProduceBuilder {
@@ -2551,6 +2770,7 @@ impl ::core::fmt::Debug for Produce<'_> {
       ds.field("sequence", &self.sequence());
       ds.field("messages", &self.messages());
       ds.field("skipped", &self.skipped());
+      ds.field("delayed", &self.delayed());
       ds.finish()
   }
 }
@@ -3792,6 +4012,204 @@ impl ::core::fmt::Debug for Seek<'_> {
       ds.finish()
   }
 }
+pub enum LastOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Last<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Last<'a> {
+  type Inner = Last<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Last<'a> {
+  pub const VT_HAS_LAST: ::flatbuffers::VOffsetT = 4;
+  pub const VT_TERM: ::flatbuffers::VOffsetT = 6;
+  pub const VT_OFFSET: ::flatbuffers::VOffsetT = 8;
+  pub const VT_INDEX: ::flatbuffers::VOffsetT = 10;
+  pub const VT_MARK_OFFSET: ::flatbuffers::VOffsetT = 12;
+  pub const VT_MARK_INDEX: ::flatbuffers::VOffsetT = 14;
+  pub const VT_HIGH_WATERMARK: ::flatbuffers::VOffsetT = 16;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Last { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args LastArgs
+  ) -> ::flatbuffers::WIPOffset<Last<'bldr>> {
+    let mut builder = LastBuilder::new(_fbb);
+    builder.add_high_watermark(args.high_watermark);
+    builder.add_mark_offset(args.mark_offset);
+    builder.add_offset(args.offset);
+    builder.add_term(args.term);
+    builder.add_mark_index(args.mark_index);
+    builder.add_index(args.index);
+    builder.add_has_last(args.has_last);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn has_last(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Last::VT_HAS_LAST, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn term(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_TERM, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn offset(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_OFFSET, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn index(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Last::VT_INDEX, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn mark_offset(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_MARK_OFFSET, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn mark_index(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Last::VT_MARK_INDEX, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn high_watermark(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Last::VT_HIGH_WATERMARK, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Last<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<bool>("has_last", Self::VT_HAS_LAST, false)?
+     .visit_field::<u64>("term", Self::VT_TERM, false)?
+     .visit_field::<u64>("offset", Self::VT_OFFSET, false)?
+     .visit_field::<u32>("index", Self::VT_INDEX, false)?
+     .visit_field::<u64>("mark_offset", Self::VT_MARK_OFFSET, false)?
+     .visit_field::<u32>("mark_index", Self::VT_MARK_INDEX, false)?
+     .visit_field::<u64>("high_watermark", Self::VT_HIGH_WATERMARK, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct LastArgs {
+    pub has_last: bool,
+    pub term: u64,
+    pub offset: u64,
+    pub index: u32,
+    pub mark_offset: u64,
+    pub mark_index: u32,
+    pub high_watermark: u64,
+}
+impl<'a> Default for LastArgs {
+  #[inline]
+  fn default() -> Self {
+    LastArgs {
+      has_last: false,
+      term: 0,
+      offset: 0,
+      index: 0,
+      mark_offset: 0,
+      mark_index: 0,
+      high_watermark: 0,
+    }
+  }
+}
+
+pub struct LastBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> LastBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_has_last(&mut self, has_last: bool) {
+    self.fbb_.push_slot::<bool>(Last::VT_HAS_LAST, has_last, false);
+  }
+  #[inline]
+  pub fn add_term(&mut self, term: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_TERM, term, 0);
+  }
+  #[inline]
+  pub fn add_offset(&mut self, offset: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_OFFSET, offset, 0);
+  }
+  #[inline]
+  pub fn add_index(&mut self, index: u32) {
+    self.fbb_.push_slot::<u32>(Last::VT_INDEX, index, 0);
+  }
+  #[inline]
+  pub fn add_mark_offset(&mut self, mark_offset: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_MARK_OFFSET, mark_offset, 0);
+  }
+  #[inline]
+  pub fn add_mark_index(&mut self, mark_index: u32) {
+    self.fbb_.push_slot::<u32>(Last::VT_MARK_INDEX, mark_index, 0);
+  }
+  #[inline]
+  pub fn add_high_watermark(&mut self, high_watermark: u64) {
+    self.fbb_.push_slot::<u64>(Last::VT_HIGH_WATERMARK, high_watermark, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> LastBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    LastBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Last<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Last<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Last");
+      ds.field("has_last", &self.has_last());
+      ds.field("term", &self.term());
+      ds.field("offset", &self.offset());
+      ds.field("index", &self.index());
+      ds.field("mark_offset", &self.mark_offset());
+      ds.field("mark_index", &self.mark_index());
+      ds.field("high_watermark", &self.high_watermark());
+      ds.finish()
+  }
+}
 pub enum AdminOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -3816,6 +4234,10 @@ impl<'a> Admin<'a> {
   pub const VT_ACK: ::flatbuffers::VOffsetT = 14;
   pub const VT_MIN_ISR: ::flatbuffers::VOffsetT = 16;
   pub const VT_SUBSCRIPTION: ::flatbuffers::VOffsetT = 18;
+  pub const VT_SCOPE: ::flatbuffers::VOffsetT = 20;
+  pub const VT_POLICIES: ::flatbuffers::VOffsetT = 22;
+  pub const VT_ROLE: ::flatbuffers::VOffsetT = 24;
+  pub const VT_PERMISSIONS: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3827,12 +4249,16 @@ impl<'a> Admin<'a> {
     args: &'args AdminArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Admin<'bldr>> {
     let mut builder = AdminBuilder::new(_fbb);
+    if let Some(x) = args.role { builder.add_role(x); }
+    if let Some(x) = args.policies { builder.add_policies(x); }
+    if let Some(x) = args.scope { builder.add_scope(x); }
     if let Some(x) = args.subscription { builder.add_subscription(x); }
     builder.add_min_isr(args.min_isr);
     if let Some(x) = args.regions { builder.add_regions(x); }
     builder.add_replicas(args.replicas);
     builder.add_partitions(args.partitions);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_permissions(args.permissions);
     builder.add_ack(args.ack);
     builder.add_verb(args.verb);
     builder.finish()
@@ -3895,6 +4321,34 @@ impl<'a> Admin<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_SUBSCRIPTION, None)}
   }
+  #[inline]
+  pub fn scope(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_SCOPE, None)}
+  }
+  #[inline]
+  pub fn policies(&self) -> Option<::flatbuffers::Vector<'a, PolicyChange>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, PolicyChange>>>(Admin::VT_POLICIES, None)}
+  }
+  #[inline]
+  pub fn role(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Admin::VT_ROLE, None)}
+  }
+  #[inline]
+  pub fn permissions(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Admin::VT_PERMISSIONS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Admin<'_> {
@@ -3911,6 +4365,10 @@ impl ::flatbuffers::Verifiable for Admin<'_> {
      .visit_field::<AckLevel>("ack", Self::VT_ACK, false)?
      .visit_field::<u32>("min_isr", Self::VT_MIN_ISR, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("subscription", Self::VT_SUBSCRIPTION, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("scope", Self::VT_SCOPE, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, PolicyChange>>>("policies", Self::VT_POLICIES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("role", Self::VT_ROLE, false)?
+     .visit_field::<u8>("permissions", Self::VT_PERMISSIONS, false)?
      .finish();
     Ok(())
   }
@@ -3924,6 +4382,10 @@ pub struct AdminArgs<'a> {
     pub ack: AckLevel,
     pub min_isr: u32,
     pub subscription: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub scope: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub policies: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, PolicyChange>>>,
+    pub role: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub permissions: u8,
 }
 impl<'a> Default for AdminArgs<'a> {
   #[inline]
@@ -3937,6 +4399,10 @@ impl<'a> Default for AdminArgs<'a> {
       ack: AckLevel::Default,
       min_isr: 0,
       subscription: None,
+      scope: None,
+      policies: None,
+      role: None,
+      permissions: 0,
     }
   }
 }
@@ -3979,6 +4445,22 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AdminBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_SUBSCRIPTION, subscription);
   }
   #[inline]
+  pub fn add_scope(&mut self, scope: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_SCOPE, scope);
+  }
+  #[inline]
+  pub fn add_policies(&mut self, policies: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , PolicyChange>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_POLICIES, policies);
+  }
+  #[inline]
+  pub fn add_role(&mut self, role: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Admin::VT_ROLE, role);
+  }
+  #[inline]
+  pub fn add_permissions(&mut self, permissions: u8) {
+    self.fbb_.push_slot::<u8>(Admin::VT_PERMISSIONS, permissions, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AdminBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     AdminBuilder {
@@ -4004,6 +4486,10 @@ impl ::core::fmt::Debug for Admin<'_> {
       ds.field("ack", &self.ack());
       ds.field("min_isr", &self.min_isr());
       ds.field("subscription", &self.subscription());
+      ds.field("scope", &self.scope());
+      ds.field("policies", &self.policies());
+      ds.field("role", &self.role());
+      ds.field("permissions", &self.permissions());
       ds.finish()
   }
 }

@@ -3,7 +3,10 @@
 
 mod answers;
 mod describe;
+mod held_back;
 mod partitions;
+mod policies;
+mod tenancy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,6 +19,7 @@ use hulse_model::{GroupId, PartitionId, Status};
 use crate::messages::{Ask, Order, Told};
 
 pub(crate) use partitions::{Group, Placed, note_made, read_made, specs};
+pub(crate) use policies::Rates;
 
 /// Questions that are answered at the same time.
 const TOGETHER_MAX: usize = 64;
@@ -55,6 +59,9 @@ pub(crate) struct Control {
     pub(crate) catalog: Catalog<EmbeddedStore>,
     pub(crate) cores: Vec<CoreHandle>,
     pub(crate) info: BrokerInfo,
+    pub(crate) rates: Rates,
+    /// Held by whoever has changed policies hold for the open partitions.
+    applying: tokio::sync::Mutex<()>,
     known: Mutex<Known>,
 }
 
@@ -66,12 +73,15 @@ impl Control {
         catalog: Catalog<EmbeddedStore>,
         cores: Vec<CoreHandle>,
         info: BrokerInfo,
+        rates: Rates,
         known: Known,
     ) -> Self {
         Self {
             catalog,
             cores,
             info,
+            rates,
+            applying: tokio::sync::Mutex::default(),
             known: Mutex::new(known),
         }
     }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use hulse_log::{JournalTicket, LogKind, OsDisk, SyncTicket};
+use hulse_model::limits::LOG_STAGED_BYTES_TARGET;
 use hulse_model::{PartitionId, Status, TopicName};
-use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data};
+use hulse_runtime::{BlockingPanicked, JobPool, LocalFlag, Notify, spawn, sync_data, yield_now};
 use hulse_shard::{Effect, Reply, Shard, StreamKey};
 
 use crate::connection::Connection;
@@ -36,9 +37,6 @@ pub(crate) struct Counters {
 pub(crate) fn add(counter: &Cell<u64>, more: u64) {
     counter.set(counter.get() + more);
 }
-
-/// Bytes of requests after which a round ends without waiting for other connections.
-const ROUND_BYTES: usize = 64 * 1024;
 
 /// One core's half of the broker. Shared by the tasks of the core in an `Rc`; no borrow of its
 /// cells outlives a statement that could wait.
@@ -111,7 +109,7 @@ impl Core {
     pub(crate) fn handled(self: &Rc<Self>, bytes: usize) {
         let unended = self.unended_bytes.get() + bytes;
         self.unended_bytes.set(unended);
-        if unended >= ROUND_BYTES {
+        if unended >= LOG_STAGED_BYTES_TARGET {
             self.end_round();
         } else {
             self.round_wanted.notify();
@@ -252,6 +250,16 @@ impl Core {
                         let text = "the client did not answer, and another wanted what it had";
                         evict(self, &silent, Status::PeerSilent, text);
                     }
+                }
+                Effect::GoOn {
+                    partition,
+                    subscription,
+                } => {
+                    let core = self.clone();
+                    spawn(async move {
+                        yield_now().await;
+                        core.with_shard(|shard, fx| shard.go_on(partition, subscription, fx));
+                    });
                 }
                 Effect::Resume { connection } => {
                     if let Some(connection) = self.connections.borrow().get(&connection) {

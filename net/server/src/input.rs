@@ -96,6 +96,7 @@ mod tests {
             messages: 1,
             payload: &vec![7; payload_bytes],
             skipped: false,
+            delayed: false,
         };
         let encoded = Request::Produce(produce).encode(&mut frame, 1, 1);
         encoded.expect("it is within bounds");

@@ -1,8 +1,8 @@
 //! What the cores and the control thread say to each other, over bounded channels.
 
 use hulse_model::{PartitionId, Status, SubscriptionName, TopicName};
-use hulse_shard::{PartitionSpec, PartitionStats, ShardStats};
-use hulse_wire::AckLevel;
+use hulse_shard::{HeldBack, PartitionPolicies, PartitionSpec, PartitionStats, ShardStats};
+use hulse_wire::{AckLevel, Tenancy};
 
 /// A client's question that a core cannot answer by itself.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) enum Question {
         topic: TopicName,
         subscription: SubscriptionName,
     },
+    /// Something about tenants and namespaces.
+    Tenancy(Tenancy),
 }
 
 /// A topic as a client wants it; 0 and nothing stand for the broker's defaults.
@@ -100,6 +102,16 @@ pub(crate) enum Order {
         partitions: Vec<PartitionId>,
         subscription: SubscriptionName,
         done: flume::Sender<Result<(), (Status, String)>>,
+    },
+    /// Changes the policies of partitions; those that the core does not have are passed over.
+    SetPolicies {
+        policies: Vec<(PartitionId, PartitionPolicies)>,
+        done: flume::Sender<()>,
+    },
+    /// Says which rates, and which of these partitions' backlogs, or of all, hold producers back.
+    HeldBack {
+        only: Option<Vec<PartitionId>>,
+        done: flume::Sender<Vec<HeldBack>>,
     },
     /// Reads the core's counters.
     Count { done: flume::Sender<CoreCounts> },

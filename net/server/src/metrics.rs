@@ -87,6 +87,24 @@ const FIGURES: &[Figure] = &[
         |c| c.shard.journal_bytes,
     ),
     (
+        "quota_refused_entries",
+        "Batches refused for the sake of a backlog quota",
+        Counter,
+        |c| c.shard.quota_refusals,
+    ),
+    (
+        "expired_entries",
+        "Entries that a time to live has acknowledged, over all subscriptions",
+        Counter,
+        |c| c.shard.expired_entries,
+    ),
+    (
+        "throttled_connections",
+        "Connections not read while a publish rate is used up",
+        Gauge,
+        |c| c.shard.throttled_connections,
+    ),
+    (
         "connections_accepted",
         "Connections accepted",
         Counter,

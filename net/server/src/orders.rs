@@ -190,6 +190,15 @@ async fn obey(core: &Rc<Core>, disk: &OsDisk, order: Order, context: &CoreContex
         } => {
             delete_subscription(core, &partitions, &subscription, &done);
         }
+        Order::SetPolicies { policies, done } => {
+            for (id, policies) in policies {
+                core.with_shard(|shard, fx| shard.set_policies(id, policies, fx));
+            }
+            let _ = done.send(());
+        }
+        Order::HeldBack { only, done } => {
+            let _ = done.send(core.shard.borrow().held_back(only.as_deref()));
+        }
         Order::Count { done } => {
             let _ = done.send(count(core, context));
         }

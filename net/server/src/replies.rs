@@ -3,8 +3,8 @@
 use hulse_log::Disk;
 use hulse_shard::{Refusal, Reply, StreamKey};
 use hulse_wire::{
-    Active, AdminDone, LastStored, Located, PartitionPlace, ProducerOpened, Reply as Frame,
-    Subscribed,
+    Active, AdminDone, Last, LastMessage, LastStored, Located, PartitionPlace, ProducerOpened,
+    Reply as Frame, Subscribed,
 };
 
 use crate::messages::Told;
@@ -54,6 +54,19 @@ pub(crate) fn queue<D: Disk>(
             created: *created,
         }),
         Reply::Active(active) => Frame::Active(Active { active: *active }),
+        Reply::Last {
+            last,
+            mark,
+            high_watermark,
+        } => Frame::Last(Last {
+            last: last.map(|last| LastMessage {
+                term: last.term,
+                offset: last.offset,
+                index: last.index,
+            }),
+            mark: *mark,
+            high_watermark: *high_watermark,
+        }),
         Reply::Acked => Frame::Acked,
         Reply::Done => Frame::Done,
         Reply::Closed => Frame::Closed,

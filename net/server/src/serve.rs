@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hulse_log::{OsDisk, announce_faults, replay};
-use hulse_metadata::catalog::{Registration, Reinstallation, TopicDefaults, core_of};
+use hulse_metadata::catalog::{Levels, Registration, Reinstallation, TopicDefaults, core_of};
 use hulse_metadata::records::{AckLevel, TopicRecord};
 use hulse_metadata::{Catalog, EmbeddedStore, RandomIds};
 use hulse_model::{GroupId, PartitionId};
@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::config::{Ready, ServeConfig, ServeError};
-use crate::control::{BrokerInfo, Control, CoreHandle, Group, Known, Placed};
+use crate::control::{BrokerInfo, Control, CoreHandle, Group, Known, Placed, Rates};
 use crate::control::{note_made, read_made, specs};
 use crate::data_dir::DataDir;
 use crate::lives::Lives;
@@ -102,6 +102,7 @@ struct Charge {
     topics: Vec<TopicRecord>,
     groups: BTreeMap<GroupId, Group>,
     made: Vec<PartitionId>,
+    levels: Levels,
 }
 
 impl Broker<'_> {
@@ -121,6 +122,7 @@ impl Broker<'_> {
             topics,
             groups,
             made,
+            levels,
         } = self.take_charge(&addresses).await?;
         let Self {
             config,
@@ -131,9 +133,14 @@ impl Broker<'_> {
         let helpers = JobPool::start("hulse-helper", HELPERS, JOBS_MAX)
             .map_err(|source| ServeError::Control { source })?;
         let disk = OsDisk::new(dir.path());
-        let (by_core, orphans) = specs(&topics, &groups, cores_config.cores, |id| {
-            made.contains(&id)
-        });
+        let rates = Rates::default();
+        let (by_core, orphans) = specs(
+            &topics,
+            &groups,
+            cores_config.cores,
+            |id| made.contains(&id),
+            |topic| rates.policies_of(topic, &levels),
+        );
         let new: Vec<_> = by_core
             .iter()
             .flatten()
@@ -221,7 +228,7 @@ impl Broker<'_> {
             data: dir.path().to_owned(),
             started,
         };
-        let control = Arc::new(Control::new(catalog, handles, info, known));
+        let control = Arc::new(Control::new(catalog, handles, info, rates, known));
         if let Err((_, reason)) = control.remove_deleted().await {
             recovery.push(reason);
         }
@@ -345,11 +352,16 @@ impl Broker<'_> {
             .await
             .map_err(|e| metadata(e.to_string()))?;
         let made = read_made(catalog.store()).await.map_err(metadata)?;
+        let levels = catalog
+            .levels()
+            .await
+            .map_err(|e| metadata(e.to_string()))?;
         Ok(Charge {
             catalog,
             topics,
             groups,
             made,
+            levels,
         })
     }
 }

@@ -93,11 +93,13 @@ impl Session {
                     sequence: produce.sequence,
                     messages: produce.messages,
                     skipped: produce.skipped,
+                    delayed: produce.delayed,
                     payload: produce.payload,
                     payload_crc: frame.payload_crc,
                 };
                 self.handle(to, correlation, command)
             }
+            Request::GetLast => self.handle(to, correlation, Command::GetLast),
             Request::Close => self.handle(to, correlation, Command::Close),
             Request::Permits(permits) => {
                 self.handle(to, correlation, Command::Permits(permits.messages))
@@ -416,5 +418,6 @@ fn question(admin: Admin<'_>) -> Question {
             topic,
             subscription,
         },
+        Admin::Tenancy(tenancy) => Question::Tenancy(tenancy),
     }
 }

@@ -11,6 +11,7 @@ use crate::encoder::Builder;
 use crate::error::FrameError;
 use crate::frame::Frame;
 use crate::table::root;
+use crate::tenancy::Tenancy;
 use crate::violation::{TEXT_BYTES_MAX, Violation, check_count, check_text, name};
 
 /// The most regions that one topic may name.
@@ -96,6 +97,8 @@ pub enum Admin<'a> {
         /// The subscription.
         subscription: SubscriptionName,
     },
+    /// About tenants, namespaces, their policies and permissions.
+    Tenancy(Tenancy),
 }
 
 impl<'a> Admin<'a> {
@@ -108,6 +111,7 @@ impl<'a> Admin<'a> {
             Self::Status => schema::AdminVerb::Status,
             Self::ListSubscriptions { .. } => schema::AdminVerb::ListSubscriptions,
             Self::DeleteSubscription { .. } => schema::AdminVerb::DeleteSubscription,
+            Self::Tenancy(tenancy) => tenancy.verb(),
         }
     }
 
@@ -118,7 +122,7 @@ impl<'a> Admin<'a> {
             | Self::DeleteTopic { topic }
             | Self::ListSubscriptions { topic }
             | Self::DeleteSubscription { topic, .. } => Some(topic),
-            Self::ListTopics | Self::Status => None,
+            Self::ListTopics | Self::Status | Self::Tenancy(_) => None,
         }
     }
 
@@ -147,6 +151,7 @@ impl<'a> Admin<'a> {
             Self::DeleteSubscription { subscription, .. } => {
                 args.subscription = Some(builder.create_string(subscription.as_str()));
             }
+            Self::Tenancy(tenancy) => tenancy.fill(builder, &mut args)?,
             Self::ListTopics
             | Self::DescribeTopic { .. }
             | Self::DeleteTopic { .. }
@@ -176,13 +181,16 @@ impl<'a> Admin<'a> {
                 topic: topic()?,
                 subscription: name("subscription", table.subscription())?,
             },
-            unknown => {
-                let value = i128::from(unknown.0);
-                return Err(Violation::OutOfRange {
-                    field: "verb",
-                    value,
-                });
-            }
+            unknown => match Tenancy::read(table) {
+                Some(tenancy) => Self::Tenancy(tenancy?),
+                None => {
+                    let value = i128::from(unknown.0);
+                    return Err(Violation::OutOfRange {
+                        field: "verb",
+                        value,
+                    });
+                }
+            },
         })
     }
 }

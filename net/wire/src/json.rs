@@ -7,10 +7,15 @@
 
 mod status;
 mod subscription;
+mod tenancy;
 mod topic;
 
 pub use status::{BrokerStatus, CoreStatus, LatencySummary, Traffic};
 pub use subscription::{
     BlockedDescription, ConsumerDescription, SubscriptionDescription, SubscriptionList,
+};
+pub use tenancy::{
+    HeldBack, NamespaceDescription, NamespaceList, PermissionList, PolicyDescription, PolicyValues,
+    RolePermissions, TenantDescription, TenantList,
 };
 pub use topic::{DamagedRange, PartitionDescription, TopicDescription, TopicList};

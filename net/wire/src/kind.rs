@@ -145,6 +145,10 @@ kinds! {
     Active = 37, "ACTIVE", BrokerToClient, Own, None, Some("Active"), false;
     /// Entries are to be delivered again.
     Redeliver = 38, "REDELIVER", ClientToBroker, Own, None, Some("Redeliver"), false;
+    /// How far does the partition go?
+    GetLast = 39, "GET_LAST", ClientToBroker, Own, Asks, None, false;
+    /// So far.
+    Last = 40, "LAST", BrokerToClient, Own, Echoes, Some("Last"), false;
     /// An administrative request.
     Admin = 50, "ADMIN", ClientToBroker, Connection, Asks, Some("Admin"), false;
     /// Its answer, as JSON.

@@ -23,6 +23,7 @@ mod hello;
 #[cfg(feature = "json")]
 pub mod json;
 mod kind;
+mod last;
 mod list;
 mod lookup;
 mod produce;
@@ -33,6 +34,7 @@ mod request;
 mod seek;
 mod subscribe;
 mod table;
+mod tenancy;
 mod violation;
 
 pub use ack::{ACK_RANGES_MAX, Ack, AckKind, AckRange, AckRanges};
@@ -47,6 +49,7 @@ pub use frame::{
 pub use fuzz::fuzz_frames;
 pub use hello::{Beacons, Hello, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Welcome};
 pub use kind::{CorrelationUse, Direction, Kind, StreamUse};
+pub use last::{Last, LastMessage};
 pub use lookup::{ADDRESS_BYTES_MAX, Located, Lookup, PartitionPlace};
 pub use produce::{
     Access, LastStored, OpenProducer, Produce, ProducerOpened, RECEIPTS_MAX, Receipt, ReceiptList,
@@ -59,4 +62,5 @@ pub use request::Request;
 pub use seek::{Seek, SeekTo, SubscriptionRef};
 pub use subscribe::{Active, Permits, StartFrom, Subscribe, Subscribed, SubscriptionType};
 pub use table::TableFault;
+pub use tenancy::{POLICY_CHANGES_MAX, Permissions, Tenancy};
 pub use violation::{TEXT_BYTES_MAX, Violation};

@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 
+use hulse_model::delayed::DUE_TIME_BYTES;
 use hulse_model::limits::{ENTRY_MESSAGES_MAX, ENTRY_PAYLOAD_BYTES_MAX};
 use hulse_model::{Offset, ProducerName, Term, TopicName};
 use hulse_schema as schema;
@@ -181,6 +182,9 @@ pub struct Produce<'a> {
     pub messages: u32,
     /// The producer says itself that it left numbers out before this batch.
     pub skipped: bool,
+    /// The payload begins with the time at which the messages are due: see
+    /// [`hulse_model::delayed`].
+    pub delayed: bool,
     /// The messages, stored and delivered as they are.
     pub payload: &'a [u8],
 }
@@ -208,6 +212,10 @@ impl<'a> Produce<'a> {
             let (bytes, limit) = (self.payload.len(), ENTRY_PAYLOAD_BYTES_MAX);
             return Err(Violation::PayloadTooLarge { bytes, limit });
         }
+        if self.delayed && self.payload.len() < DUE_TIME_BYTES {
+            let field = "the time at which the messages are due";
+            return Err(Violation::Missing { field });
+        }
         if self
             .sequence
             .checked_add(u64::from(self.messages))
@@ -228,6 +236,7 @@ impl<'a> Produce<'a> {
             sequence: self.sequence,
             messages: self.messages,
             skipped: self.skipped,
+            delayed: self.delayed,
         };
         let table = schema::Produce::create(builder, &args);
         builder.finish_minimal(table);
@@ -240,6 +249,7 @@ impl<'a> Produce<'a> {
             sequence: table.sequence(),
             messages: table.messages(),
             skipped: table.skipped(),
+            delayed: table.delayed(),
             payload: frame.payload,
         };
         produce

@@ -9,6 +9,7 @@ use crate::error::{EncodeError, FrameError};
 use crate::frame::Frame;
 use crate::hello::Welcome;
 use crate::kind::{Direction, Kind};
+use crate::last::Last;
 use crate::lookup::Located;
 use crate::produce::{ProducerOpened, Receipts};
 use crate::refusal::ErrorReply;
@@ -44,6 +45,8 @@ pub enum Reply<'a> {
     Deliver(Deliver<'a>),
     /// ACKED.
     Acked,
+    /// LAST.
+    Last(Last),
     /// ADMIN_DONE.
     AdminDone(AdminDone<'a>),
 }
@@ -70,6 +73,7 @@ impl<'a> Reply<'a> {
             Kind::Active => Self::Active(Active::decode(frame)?),
             Kind::Deliver => Self::Deliver(Deliver::decode(frame)?),
             Kind::Acked => Self::Acked,
+            Kind::Last => Self::Last(Last::decode(frame)?),
             Kind::AdminDone => Self::AdminDone(AdminDone {
                 json: frame.payload,
             }),
@@ -108,6 +112,7 @@ impl<'a> Reply<'a> {
             Self::Active(_) => Kind::Active,
             Self::Deliver(_) => Kind::Deliver,
             Self::Acked => Kind::Acked,
+            Self::Last(_) => Kind::Last,
             Self::AdminDone(_) => Kind::AdminDone,
         }
     }
@@ -132,6 +137,7 @@ impl<'a> Reply<'a> {
             Self::Subscribed(subscribed) => subscribed.build(builder),
             Self::Active(active) => active.build(builder),
             Self::Deliver(deliver) => deliver.build(builder),
+            Self::Last(last) => last.build(builder),
             Self::Pong
             | Self::Probe
             | Self::Done

@@ -41,6 +41,8 @@ pub enum Request<'a> {
     Redeliver(Redeliver<'a>),
     /// SEEK.
     Seek(Seek),
+    /// GET_LAST.
+    GetLast,
     /// ADMIN.
     Admin(Admin<'a>),
 }
@@ -66,6 +68,7 @@ impl<'a> Request<'a> {
             Kind::Ack => Self::Ack(Ack::decode(frame)?),
             Kind::Redeliver => Self::Redeliver(Redeliver::decode(frame)?),
             Kind::Seek => Self::Seek(Seek::decode(frame)?),
+            Kind::GetLast => Self::GetLast,
             Kind::Admin => Self::Admin(Admin::decode(frame)?),
             kind => return Err(FrameError::Unexpected { kind }),
         })
@@ -100,6 +103,7 @@ impl<'a> Request<'a> {
             Self::Ack(_) => Kind::Ack,
             Self::Redeliver(_) => Kind::Redeliver,
             Self::Seek(_) => Kind::Seek,
+            Self::GetLast => Kind::GetLast,
             Self::Admin(_) => Kind::Admin,
         }
     }
@@ -125,7 +129,7 @@ impl<'a> Request<'a> {
             Self::Redeliver(redeliver) => redeliver.build(builder),
             Self::Seek(seek) => seek.build(builder, stream),
             Self::Admin(admin) => admin.build(builder),
-            Self::Ping | Self::Close => Ok(()),
+            Self::Ping | Self::Close | Self::GetLast => Ok(()),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The JSON answers: what is written reads back, and readers of another version get along.
 
 use hulse_wire::json::{
-    BlockedDescription, BrokerStatus, ConsumerDescription, CoreStatus, DamagedRange,
-    LatencySummary, PartitionDescription, SubscriptionDescription, SubscriptionList,
-    TopicDescription, TopicList, Traffic,
+    BlockedDescription, BrokerStatus, ConsumerDescription, CoreStatus, DamagedRange, HeldBack,
+    LatencySummary, NamespaceDescription, NamespaceList, PartitionDescription, PermissionList,
+    PolicyDescription, PolicyValues, RolePermissions, SubscriptionDescription, SubscriptionList,
+    TenantDescription, TenantList, TopicDescription, TopicList, Traffic,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +23,8 @@ fn subscription() -> SubscriptionDescription {
         partition: -1,
         mark: "17.0".into(),
         backlog_entries: 3,
+        backlog_bytes: 4_096,
+        holds_back: Some("the backlog quota is used up".into()),
         acknowledged_ranges: 1,
         consumers: vec![ConsumerDescription {
             name: "worker".into(),
@@ -36,9 +39,62 @@ fn subscription() -> SubscriptionDescription {
             reason: "no-permits".into(),
             consumer: Some("worker".into()),
             entry: Some(17),
+            due_ms: None,
             text: "entry 17 is next, and consumer worker has no permits left".into(),
         }),
     }
+}
+
+fn values() -> PolicyValues {
+    [("retention_ms".into(), -1), ("backlog_bytes".into(), 5)].into()
+}
+
+fn held_back() -> HeldBack {
+    HeldBack {
+        reason: "backlog-quota".into(),
+        topic: Some("persistent://public/default/orders".into()),
+        partition: Some(-1),
+        subscription: Some("billing".into()),
+        scope: None,
+        text: "the backlog quota is used up".into(),
+    }
+}
+
+#[test]
+fn what_is_told_of_tenants_reads_back_as_written() {
+    reads_back(&TenantList {
+        tenants: vec![TenantDescription {
+            name: "acme".into(),
+            created_ms: 5,
+            namespaces: 2,
+            policies: values(),
+        }],
+    });
+    reads_back(&NamespaceList {
+        namespaces: vec![NamespaceDescription {
+            name: "acme/eu".into(),
+            auto_create_topics: true,
+            effective: values(),
+            ..NamespaceDescription::default()
+        }],
+    });
+    reads_back(&PolicyDescription {
+        scope: "acme/eu".into(),
+        level: "namespace".into(),
+        policies: values(),
+        effective: values(),
+    });
+    let list = PermissionList {
+        namespace: "acme/eu".into(),
+        enforced: false,
+        roles: vec![RolePermissions {
+            role: "app".into(),
+            permissions: vec!["produce".into()],
+        }],
+    };
+    reads_back(&list);
+    let value = serde_json::to_value(list).unwrap();
+    assert_eq!(value["enforced"], false, "scripts are told so in any case");
 }
 
 fn topic() -> TopicDescription {
@@ -50,6 +106,9 @@ fn topic() -> TopicDescription {
         replication_factor: 1.5,
         ack: "disk".into(),
         min_isr: 2,
+        policies: values(),
+        effective: values(),
+        held_back: vec![held_back()],
         partitions: vec![PartitionDescription {
             partition: -1,
             id: "00000000000000000000000000000002".into(),
@@ -72,6 +131,7 @@ fn every_answer_reads_back_as_written() {
     });
     reads_back(&SubscriptionList {
         topic: "orders".into(),
+        held_back: vec![held_back()],
         subscriptions: vec![subscription()],
     });
     let traffic = Traffic {
@@ -95,6 +155,7 @@ fn every_answer_reads_back_as_written() {
     reads_back(&BrokerStatus {
         cores: vec![core],
         ready: true,
+        held_back: vec![held_back()],
         ..BrokerStatus::default()
     });
 }

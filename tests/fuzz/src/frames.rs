@@ -4,13 +4,13 @@
 
 use hulse_model::batch::Message;
 use hulse_model::limits::{BEACON_INTERVAL_MS, BEACON_TIMEOUT_MS};
-use hulse_model::{Offset, PartitionId, Position, Status, Term};
+use hulse_model::{Offset, PartitionId, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
     Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver,
-    ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
+    ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup, OpenProducer,
     PROTOCOL_VERSION, PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts,
     Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
-    SubscriptionType, Welcome, decode_frame,
+    SubscriptionType, Tenancy, Welcome, decode_frame,
 };
 
 use crate::Seed;
@@ -102,10 +102,12 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 sequence: 7,
                 messages: 2,
                 skipped: false,
+                delayed: false,
                 payload: &payload,
             }),
         ),
         (1, 6, Request::Close),
+        (1, 12, Request::GetLast),
         (
             1,
             7,
@@ -174,6 +176,17 @@ fn requests() -> Vec<(String, Vec<u8>)> {
             })),
         ),
         (0, 12, Request::Admin(Admin::ListTopics)),
+        (
+            0,
+            13,
+            Request::Admin(Admin::Tenancy(Tenancy::SetPolicies {
+                scope: "acme/web".parse().expect("a legal name"),
+                changes: vec![PolicyChange {
+                    policy: Policy::TtlMs,
+                    value: Some(5_000),
+                }],
+            })),
+        ),
     ];
     let encode = |(index, (stream, correlation, request)): (usize, (u32, u64, Request<'_>))| {
         let mut bytes = Vec::new();
@@ -285,6 +298,22 @@ fn replies() -> Vec<(String, Vec<u8>)> {
         ),
         (1, 8, Reply::Acked),
         (1, 0, Reply::Active(Active { active: true })),
+        (
+            1,
+            12,
+            Reply::Last(Last {
+                last: Some(LastMessage {
+                    term: Term(2),
+                    offset: Offset(8),
+                    index: 3,
+                }),
+                mark: Position {
+                    offset: Offset(5),
+                    index: 2,
+                },
+                high_watermark: Offset(9),
+            }),
+        ),
         (0, 9, Reply::Done),
         (
             1,

@@ -272,6 +272,7 @@ fn batches_over_a_limit_are_refused_and_the_next_one_is_taken() {
             sequence: 0,
             messages: 1,
             skipped: false,
+            delayed: false,
             payload: &[],
         };
         let mut frame = RawFrame::of(&Request::Produce(Produce { messages, ..legal }), 1, 1_000);
@@ -299,6 +300,7 @@ fn requests() -> Vec<RawFrame> {
         sequence: 0,
         messages: 1,
         skipped: false,
+        delayed: false,
         payload,
     };
     let subscribe = Subscribe {

@@ -8,7 +8,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ClientFlags, ClientSettings};
 use crate::exit::{Failure, Outcome};
-use crate::{bench, config, consume, doctor, explain, log, produce, serve, subscription, topic};
+use crate::{
+    bench, config, consume, doctor, explain, log, namespace, permission, produce, serve,
+    subscription, tenant, topic,
+};
 
 /// The end of the top level's help.
 const AFTER_HELP: &str = "\
@@ -91,7 +94,16 @@ enum Verb {
     /// List, move and delete subscriptions
     #[command(subcommand)]
     Subscription(subscription::SubscriptionVerb),
-    /// Say why a subscription does not move
+    /// Create, list and delete tenants, and set their policies
+    #[command(subcommand)]
+    Tenant(tenant::TenantVerb),
+    /// Create, list and delete namespaces, and set their policies
+    #[command(subcommand)]
+    Namespace(namespace::NamespaceVerb),
+    /// Grant, revoke and list what roles may do (kept; not enforced yet)
+    #[command(subcommand)]
+    Permission(permission::PermissionVerb),
+    /// Say why a subscription does not move, or what holds producers back
     Explain(explain::ExplainArgs),
     /// Measure: open loop, with percentiles
     #[command(subcommand)]
@@ -127,6 +139,9 @@ impl Cli {
             Verb::Consume(args) => consume::run(&args, common),
             Verb::Topic(verb) => topic::run(&verb, common),
             Verb::Subscription(verb) => subscription::run(&verb, common),
+            Verb::Tenant(verb) => tenant::run(&verb, common),
+            Verb::Namespace(verb) => namespace::run(&verb, common),
+            Verb::Permission(verb) => permission::run(&verb, common),
             Verb::Explain(args) => explain::run(&args, common),
             Verb::Bench(verb) => bench::run(&verb, common),
             Verb::Log(verb) => log::run(&verb, common),

@@ -145,8 +145,13 @@ fn exit_of(error: &ClientError) -> Exit {
 /// What somebody can do about a refusal, where it is not said already.
 fn remedy(error: &ClientError) -> Option<&'static str> {
     Some(match error.status()? {
+        // What is said of an absent namespace says already how to make it.
+        Status::TopicNotFound if error.to_string().contains("`hulse ") => return None,
         Status::TopicNotFound => "`hulse topic list` names the topics that there are",
-        Status::NamespaceNotFound => "there is the namespace public/default",
+        Status::BacklogQuota => {
+            "`hulse explain TOPIC` names the subscription: acknowledge what it holds, delete it, or \
+             raise the quota with `hulse namespace set NS --backlog N`"
+        }
         Status::SubscriptionNotFound => {
             "`hulse subscription list TOPIC` names the subscriptions that there are"
         }

@@ -27,6 +27,9 @@ const QUEUE_MESSAGES: u64 = 50_000;
 /// After how long of waiting for a subscription somebody is told.
 const NOTICE_AFTER: Duration = Duration::from_secs(2);
 
+/// Messages that --ack auto acknowledges before its interval is over.
+const COMMIT_MESSAGES: usize = 65_536;
+
 const AFTER_HELP: &str = "\
 Each message is written to stdout with a LF after it. It is written before it is acknowledged, and
 no id is written twice in one run. What is acknowledged with a receipt never comes again to this
@@ -133,6 +136,13 @@ enum Kind {
     KeyShared,
 }
 
+impl Kind {
+    /// Whether several consumers have its messages at a time, so that they come in no order here.
+    const fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::KeyShared)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Ack {
     /// What has been written, with receipts
@@ -149,7 +159,7 @@ enum Ack {
 /// When no server can be reached, it refuses, or stdout cannot be written.
 pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
     let kind = args.subscription_type();
-    if kind == SubscriptionType::Shared && args.until_end && args.ack == Ack::None {
+    if args.kind.is_shared() && args.until_end && args.ack == Ack::None {
         return Err(Failure::usage(
             "--until-end on a shared subscription ends when all is acknowledged, which --ack none \
              never does; use --count",
@@ -180,7 +190,7 @@ pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
         };
         let ends = args.until_end.then(|| {
             let marks = consumer.marks();
-            if args.kind == Kind::Shared {
+            if args.kind.is_shared() {
                 Ends::of_many(&marks)
             } else {
                 Ends::new(&marks)
@@ -210,10 +220,14 @@ async fn subscribe(
         .start(args.from)
         .name(&name)
         .skip_seen(true);
-    if let (SubscriptionType::Shared, Some(count)) = (kind, args.count) {
+    if let (true, Some(count)) = (args.kind.is_shared(), args.count) {
         // What is sent ahead and not wanted is kept from the other consumers meanwhile.
         let ahead = u32::try_from(count.min(QUEUE_MESSAGES)).unwrap_or(u32::MAX);
         consumer = consumer.receive_queue(ahead);
+    }
+    if args.ack == Ack::Auto {
+        let interval = Duration::from_millis(args.commit_interval);
+        consumer = consumer.auto_commit(interval, COMMIT_MESSAGES);
     }
     let subscribed = consumer.build();
     tokio::pin!(subscribed);
@@ -245,7 +259,7 @@ impl ConsumeArgs {
         }
         match self.ack {
             Ack::Receipt => Acknowledging::WhatIsWritten,
-            Ack::Auto => Acknowledging::Every(Duration::from_millis(self.commit_interval)),
+            Ack::Auto => Acknowledging::ByItself,
             Ack::None => Acknowledging::Nothing,
         }
     }

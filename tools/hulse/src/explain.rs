@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hulse_client::Client;
-use hulse_client::json::{SubscriptionDescription, SubscriptionList};
+use hulse_client::json::{HeldBack, SubscriptionDescription, SubscriptionList};
 
 use crate::cli::CommonFlags;
 use crate::client::request;
@@ -12,9 +12,12 @@ use crate::topic::show;
 const AFTER_HELP: &str = "\
 For each partition it says what the subscription waits for: the entry, the consumer and the reason,
 and what to do about it. docs/delivery.md has all the reasons. With --json the reason is one word.
+It also says which quota holds the topic's producers back, and which subscription the quota waits
+for.
 
-Example:
-  hulse explain orders billing";
+Examples:
+  hulse explain orders billing
+  hulse explain orders";
 
 /// Flags of `hulse explain`.
 #[derive(Debug, Args)]
@@ -22,8 +25,8 @@ Example:
 pub(crate) struct ExplainArgs {
     /// The topic
     topic: String,
-    /// The subscription
-    subscription: String,
+    /// The subscription [default: all that the topic has]
+    subscription: Option<String>,
 }
 
 /// Asks the broker, and says what it answers.
@@ -36,18 +39,51 @@ pub(crate) fn run(args: &ExplainArgs, common: &CommonFlags) -> Outcome {
     request(&settings, |client: Client| async move {
         let admin = client.admin();
         let mut list: SubscriptionList = admin.list_subscriptions(&args.topic).await?;
-        list.subscriptions
-            .retain(|subscription| subscription.name == args.subscription);
-        if list.subscriptions.is_empty() {
-            let (name, topic) = (&args.subscription, &list.topic);
+        if let Some(name) = &args.subscription {
+            list.subscriptions
+                .retain(|subscription| subscription.name == *name);
+        }
+        if let Some(name) = &args.subscription
+            && list.subscriptions.is_empty()
+        {
+            let topic = &list.topic;
             return Err(Failure::failed(format_args!(
                 "{topic} has no subscription {name}; `hulse subscription list` shows those that it \
                  has"
             )));
         }
         show(&list, json, |list| {
-            list.subscriptions.iter().map(explained).collect()
+            let nobody = || format!("no quota holds producers of {} back\n", list.topic);
+            // Of a single subscription only what concerns it is told.
+            let producers = match &args.subscription {
+                None => Some(producers(list).unwrap_or_else(nobody)),
+                Some(_) => producers(list),
+            };
+            let subscriptions = list.subscriptions.iter().map(explained);
+            producers.into_iter().chain(subscriptions).collect()
         })
+    })
+}
+
+/// What holds the producers back, in words; nothing while nothing does.
+fn producers(list: &SubscriptionList) -> Option<String> {
+    let sentence = |held: &HeldBack| {
+        let remedy = match held.reason.as_str() {
+            "backlog-quota" => {
+                "acknowledge what it holds, delete it with `hulse subscription delete`, or raise the \
+                 quota with `hulse namespace set NS --backlog N`"
+            }
+            "rate" => {
+                "publish more slowly, or raise the rate with `--rate` of `hulse namespace set`"
+            }
+            _ => "nothing needs to be done",
+        };
+        format!("  {}\n  {remedy}\n", held.text)
+    };
+    let topic = &list.topic;
+    (!list.held_back.is_empty()).then(|| {
+        let sentences: String = list.held_back.iter().map(sentence).collect();
+        format!("producers of {topic} are held back\n{sentences}")
     })
 }
 
@@ -63,11 +99,15 @@ fn explained(one: &SubscriptionDescription) -> String {
         one.consumers.len(),
         one.backlog_entries
     );
+    let holds = match &one.holds_back {
+        Some(text) => format!("  it holds the producers back: {text}\n"),
+        None => String::new(),
+    };
     let Some(blocked) = &one.blocked else {
-        return format!("{behind}, and being delivered\n");
+        return format!("{behind}, and being delivered\n{holds}");
     };
     let remedy = remedy(&blocked.reason);
-    format!("{behind}\n  {}\n  {remedy}\n", blocked.text)
+    format!("{behind}\n  {}\n  {remedy}\n{holds}", blocked.text)
 }
 
 /// What to do about a reason.
@@ -83,6 +123,7 @@ fn remedy(reason: &str) -> &'static str {
         "draining" => {
             "wait, or close the consumer that has the key, which gives what it has to the others"
         }
+        "delayed" => "nothing needs to be done: it is delivered when it is due",
         "no-owner" => "start a consumer that wants the key",
         "handing-over" => "wait: it takes a second at most",
         "unreadable" => {
@@ -121,5 +162,35 @@ mod tests {
             "billing, partition 2 (shared, 0 consumers): 7 entries behind\n  no consumer is \
              attached\n  start a consumer\n"
         );
+        one.holds_back = Some("its quota is used up".to_owned());
+        let text = explained(&one);
+        assert!(
+            text.ends_with("  it holds the producers back: its quota is used up\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn producers_that_are_held_back_are_explained() {
+        let mut list = SubscriptionList {
+            topic: "orders".to_owned(),
+            ..SubscriptionList::default()
+        };
+        assert_eq!(producers(&list), None);
+        let held = |reason: &str| HeldBack {
+            reason: reason.to_owned(),
+            text: format!("because of {reason}"),
+            ..HeldBack::default()
+        };
+        list.held_back = vec![held("backlog-quota"), held("rate")];
+        let text = producers(&list).unwrap();
+        assert!(text.starts_with("producers of orders are held back\n"));
+        for part in [
+            "because of backlog-quota",
+            "subscription delete",
+            "because of rate",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 }

@@ -9,11 +9,16 @@ mod doctor;
 mod exit;
 mod explain;
 mod log;
+mod moment;
+mod namespace;
 mod output;
+mod permission;
+mod policies;
 mod produce;
 mod progress;
 mod serve;
 mod subscription;
+mod tenant;
 mod topic;
 
 use std::process::ExitCode;

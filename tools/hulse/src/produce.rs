@@ -17,6 +17,7 @@ use crate::cli::CommonFlags;
 use crate::client::{block_on, connect, interrupted};
 use crate::config::ClientSettings;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::moment;
 use crate::{output, progress};
 use lines::Block;
 pub(crate) use pace::Pace;
@@ -42,7 +43,8 @@ Ids are term:offset:partition:index, - when there is none. --json prints the sam
 Examples:
   hulse produce orders --file orders.jsonl
   tail -f app.log | hulse produce logs --producer app-1
-  hulse produce readings --key-separator , --rate 1000 < readings.csv";
+  hulse produce readings --key-separator , --rate 1000 < readings.csv
+  echo 'remind me' | hulse produce reminders --deliver-after 15m";
 
 /// Flags of `hulse produce`.
 #[derive(Debug, Args)]
@@ -66,6 +68,14 @@ pub(crate) struct ProduceArgs {
     /// Whether other producers may publish at the same time
     #[arg(long, value_name = "HOW", default_value = "shared")]
     access: AccessMode,
+    /// Deliver each message so long after it was sent, and not before: 250ms, 90s, 15m, 2h, 7d. Shared
+    /// and key-shared subscriptions wait for it; the others get everything at once, in order
+    #[arg(long, value_name = "D", value_parser = delay, conflicts_with = "deliver_at")]
+    deliver_after: Option<Duration>,
+    /// Deliver the messages at this time, and not before: 2026-11-22T14:30:00Z, or milliseconds since
+    /// 1970
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deliver_at: Option<u64>,
 }
 
 /// Whether other producers may publish at the same time.
@@ -90,6 +100,25 @@ impl AccessMode {
             Self::Fencing => Access::Fencing,
         }
     }
+}
+
+impl ProduceArgs {
+    /// When a message that is sent now is delivered, if it has to wait.
+    fn deliver_at_ms(&self) -> Option<u64> {
+        let after = |delay| moment::milliseconds(moment::now().saturating_add(delay));
+        self.deliver_at.or_else(|| self.deliver_after.map(after))
+    }
+}
+
+/// How long after its sending a message is delivered.
+fn delay(text: &str) -> Result<Duration, String> {
+    moment::duration(text).ok_or_else(|| "a delay is, for instance, 250ms, 90s or 2h".to_owned())
+}
+
+/// When a message is delivered.
+fn time(text: &str) -> Result<u64, String> {
+    let expected = "a time is, for instance, 2026-11-22T14:30:00Z, or milliseconds since 1970";
+    moment::moment(text).ok_or_else(|| expected.to_owned())
 }
 
 /// A rate in messages per second.
@@ -213,7 +242,10 @@ impl Sending<'_> {
             if let Some(pace) = &mut pace {
                 pace.due().await;
             }
-            let message = message(line, self.args.key_separator);
+            let message = Message {
+                deliver_at_ms: self.args.deliver_at_ms(),
+                ..message(line, self.args.key_separator)
+            };
             match self.producer.send(message).await {
                 Ok(handle) => self.tally.sent(handle),
                 Err(error @ ClientError::MessageTooLarge { .. }) => {
@@ -236,23 +268,14 @@ impl Sending<'_> {
 fn message(line: &[u8], key_separator: Option<char>) -> Message<'_> {
     let mut buffer = [0; 4];
     let Some(separator) = key_separator.map(|c| c.encode_utf8(&mut buffer).as_bytes()) else {
-        return Message {
-            key: None,
-            value: line,
-        };
+        return Message::new(line);
     };
     match line
         .windows(separator.len())
         .position(|window| window == separator)
     {
-        Some(at) => Message {
-            key: Some(&line[..at]),
-            value: &line[at + separator.len()..],
-        },
-        None => Message {
-            key: None,
-            value: line,
-        },
+        Some(at) => Message::keyed(&line[..at], &line[at + separator.len()..]),
+        None => Message::new(line),
     }
 }
 
@@ -274,9 +297,18 @@ mod tests {
             let expected = Message {
                 key: key.map(str::as_bytes),
                 value: value.as_bytes(),
+                deliver_at_ms: None,
             };
             assert_eq!(message(line.as_bytes(), separator), expected);
         }
+    }
+
+    #[test]
+    fn a_time_is_read_and_nonsense_is_not() {
+        assert_eq!(time("2026-11-22T14:30:00Z"), Ok(1_795_357_800_000));
+        assert_eq!(time("1795357800000"), Ok(1_795_357_800_000));
+        assert_eq!(delay("90s"), Ok(Duration::from_secs(90)));
+        assert!(time("soon").is_err() && delay("90").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::cli::CommonFlags;
 use crate::client::request;
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, human_bytes, ratio, table, text_of};
+use crate::policies::{self, PolicyFlags};
 
 const CREATE_AFTER_HELP: &str = "\
 A topic comes into being by itself when it is first produced to or subscribed to, with the
@@ -38,8 +39,20 @@ pub(crate) enum TopicVerb {
     Describe(TopicArgs),
     /// Give a topic more partitions (not available yet)
     Grow(GrowArgs),
+    /// Set policies for one topic
+    #[command(after_help = policies::HELP)]
+    Set(SetArgs),
     /// Delete a topic with everything that it holds
     Delete(TopicArgs),
+}
+
+/// `hulse topic set`.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// Topic: `orders` or `persistent://tenant/namespace/orders`
+    topic: String,
+    #[command(flatten)]
+    policies: PolicyFlags,
 }
 
 /// A topic.
@@ -126,6 +139,9 @@ pub(crate) fn run(verb: &TopicVerb, common: &CommonFlags) -> Outcome {
             "growing a topic (hulse topic grow); create it with all the --partitions it will need",
         ));
     }
+    if let TopicVerb::Set(args) = verb {
+        args.policies.some_changes()?;
+    }
     let settings = common.client_settings()?;
     let json = common.json;
     request(&settings, |client: Client| async move {
@@ -140,6 +156,12 @@ pub(crate) fn run(verb: &TopicVerb, common: &CommonFlags) -> Outcome {
             TopicVerb::List => show(&admin.list_topics().await?, json, list),
             TopicVerb::Describe(args) => {
                 show(&admin.describe_topic(&args.topic).await?, json, describe)
+            }
+            TopicVerb::Set(args) => {
+                let changes = args.policies.changes();
+                let scope = full_name(&args.topic);
+                let changed = admin.set_policies(&scope, &changes).await?;
+                show(&changed, json, policies::describe)
             }
             TopicVerb::Delete(args) => {
                 admin.delete_topic(&args.topic).await?;
@@ -171,6 +193,17 @@ pub(crate) fn show<T: Serialize>(
     }
 }
 
+/// The form of a topic's name that is taken for nothing else.
+fn full_name(topic: &str) -> String {
+    if topic.contains("://") {
+        topic.to_owned()
+    } else if topic.contains('/') {
+        format!("persistent://{topic}")
+    } else {
+        format!("persistent://public/default/{topic}")
+    }
+}
+
 fn list(topics: &TopicList) -> String {
     topics
         .topics
@@ -181,6 +214,7 @@ fn list(topics: &TopicList) -> String {
 
 fn describe(topic: &TopicDescription) -> String {
     let mut text = format!("{}\n", topic.name);
+    let holds = policies::cells(&topic.effective);
     let rows = [
         ("id", topic.id.clone()),
         ("ack", topic.ack.clone()),
@@ -191,6 +225,9 @@ fn describe(topic: &TopicDescription) -> String {
             format!("{} (replicas / regions)", ratio(topic.replication_factor)),
         ),
         ("min_isr", topic.min_isr.to_string()),
+        ("retention", holds[0].clone()),
+        ("ttl", holds[1].clone()),
+        ("backlog", holds[2].clone()),
     ];
     for (name, value) in rows {
         text.push_str(&format!("  {name:<9} {value}\n"));
@@ -238,6 +275,9 @@ fn describe(topic: &TopicDescription) -> String {
                 "partition {number}: entries {first} to {end} (exclusive) are damaged\n"
             ));
         }
+    }
+    for held in &topic.held_back {
+        text.push_str(&format!("producers are held back: {}\n", held.text));
     }
     let subscriptions: Vec<_> = topic
         .partitions

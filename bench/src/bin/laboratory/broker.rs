@@ -240,6 +240,7 @@ impl Broker {
             syncs: sum("/syncs/count"),
             messages: sum("/produced/messages"),
             bytes: sum("/produced/bytes"),
+            delivered: sum("/delivered/messages"),
             cpu: self.server()?.cpu()?,
         })
     }
@@ -254,6 +255,8 @@ pub(crate) struct Work {
     messages: u64,
     /// How many bytes of messages.
     bytes: u64,
+    /// How many messages it has sent to consumers.
+    delivered: u64,
     /// Processor time that it has used, user and system, all threads.
     cpu: Duration,
 }
@@ -273,6 +276,18 @@ impl Work {
     /// Processor time for a message that was acknowledged since an earlier look, in microseconds.
     pub(crate) fn cpu_us_since(&self, earlier: &Self) -> f64 {
         let messages = self.messages.saturating_sub(earlier.messages).max(1);
+        self.cpu_us_of(messages, earlier)
+    }
+
+    /// Processor time for a message that was sent to a consumer since an earlier look, in
+    /// microseconds.
+    pub(crate) fn cpu_us_delivered_since(&self, earlier: &Self) -> f64 {
+        let messages = self.delivered.saturating_sub(earlier.delivered).max(1);
+        self.cpu_us_of(messages, earlier)
+    }
+
+    /// Processor time since an earlier look for each of so many messages, in microseconds.
+    pub(crate) fn cpu_us_of(&self, messages: u64, earlier: &Self) -> f64 {
         self.cpu.saturating_sub(earlier.cpu).as_secs_f64() * 1e6 / messages as f64
     }
 }
@@ -338,11 +353,13 @@ mod tests {
             syncs,
             messages,
             bytes,
+            delivered: messages / 5,
             cpu: Duration::from_millis(cpu_ms),
         };
         let (before, after) = (work(2, 10, 1_000, 50), work(12, 510, 5_000, 60));
         assert_eq!(after.round_bytes_since(&before), 400);
         assert!((after.cpu_us_since(&before) - 20.0).abs() < 1e-9);
+        assert!((after.cpu_us_delivered_since(&before) - 100.0).abs() < 1e-9);
         assert_eq!(before.round_bytes_since(&before), 0);
         assert_eq!(before.cpu_us_since(&before), 0.0);
     }

@@ -21,6 +21,7 @@ mod processors;
 mod publish;
 mod result;
 mod rows;
+mod talk;
 mod target;
 
 use std::fs;

@@ -8,6 +8,7 @@ pub(crate) mod curves;
 pub(crate) mod ingest;
 pub(crate) mod latency;
 pub(crate) mod partitions;
+pub(crate) mod subscriptions;
 pub(crate) mod time;
 
 use crate::failure::Failure;
@@ -71,6 +72,16 @@ pub(crate) const PIECES: &[Piece] = &[
         partitions::active,
     ),
     rows(
+        "idle-subscriptions",
+        "memory and restart of many subscriptions at rest",
+        subscriptions::idle,
+    ),
+    rows(
+        "holes",
+        "acknowledging every second message against all of them",
+        subscriptions::holes,
+    ),
+    rows(
         "not-measurable",
         "two cores, a secondary: the cost of a message instead",
         ingest::not_measurable,
@@ -119,6 +130,11 @@ pub(crate) const PIECES: &[Piece] = &[
         name: "curves-cost",
         about: "plots of a message's cost against partitions and connections",
         measure: Measure::Curves(curves::costs),
+    },
+    Piece {
+        name: "curves-subscriptions",
+        about: "plots of a message's cost against consumers, holes and subscriptions",
+        measure: Measure::Curves(subscriptions::costs),
     },
     Piece {
         name: "curves-connections",

@@ -54,21 +54,7 @@ impl<D: Disk> Log<D> {
     /// [`crate::ReadError::BelowStart`]; what was read before stays readable.
     pub fn retain(&mut self, policy: &Retention, now_ms: u64, floor: Offset) -> Option<Removal<D>> {
         let mut names = Vec::new();
-        while let Some(first) = self.segments.first() {
-            let over = policy.max_bytes.is_some_and(|most| self.bytes() > most);
-            let old = policy
-                .max_age_ms
-                .is_some_and(|age_ms| first.contents.max_ms.saturating_add(age_ms) < now_ms);
-            let settled = matches!(first.stage, Stage::Sealed | Stage::Damaged);
-            // Until the next segment's opening is durable, nothing but this one says where the
-            // log begins.
-            let followed = self
-                .segments
-                .second()
-                .is_some_and(|next| next.opened && next.contents.first < self.progress.flushed);
-            if !(over || old) || !settled || !followed || first.end > floor {
-                break;
-            }
+        while self.would_drop(policy, now_ms, floor) {
             names.extend(self.segments.pop_first().map(|segment| segment.name));
         }
         if names.is_empty() {
@@ -92,6 +78,26 @@ impl<D: Disk> Log<D> {
             dir: self.home.dir.clone(),
             names,
         })
+    }
+
+    /// Whether [`Self::retain`] would give up a segment.
+    #[must_use]
+    pub fn would_drop(&self, policy: &Retention, now_ms: u64, floor: Offset) -> bool {
+        let Some(first) = self.segments.first() else {
+            return false;
+        };
+        let over = policy.max_bytes.is_some_and(|most| self.bytes() > most);
+        let old = policy
+            .max_age_ms
+            .is_some_and(|age_ms| first.contents.max_ms.saturating_add(age_ms) < now_ms);
+        let settled = matches!(first.stage, Stage::Sealed | Stage::Damaged);
+        // Until the next segment's opening is durable, nothing but this one says where the log
+        // begins.
+        let followed = self
+            .segments
+            .second()
+            .is_some_and(|next| next.opened && next.contents.first < self.progress.flushed);
+        (over || old) && settled && followed && first.end <= floor
     }
 
     /// Forgets what lies below `start`.

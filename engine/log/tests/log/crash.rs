@@ -83,8 +83,9 @@ fn append_some(
     for number in 0..entries {
         let tag = known.entries.len() as u64 + (term << 40);
         let payload = payload(tag, bytes + number);
+        // A large one may be in the file although the process died before it was told.
+        known.entries.push((term, payload.clone()));
         append(&mut store.entries, Term(term), &draft(&payload, tag)).or_stop()?;
-        known.entries.push((term, payload));
     }
     Ok(())
 }

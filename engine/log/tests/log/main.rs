@@ -18,5 +18,6 @@ mod model;
 mod poison;
 mod retention;
 mod room;
+mod span;
 mod terms;
 mod truncation;

@@ -91,6 +91,33 @@ fn a_failed_write_poisons_for_good() {
 }
 
 #[test]
+fn a_failed_write_of_a_large_entry_refuses_it_and_poisons() {
+    let disk = SimDisk::new();
+    let mut store = create(&disk);
+    let log = &mut store.entries;
+    append_synced(log, 5);
+    // There is room for it: the one before has made the log ask for larger segments.
+    append(log, Term(1), &draft(&payload(5, 30_000), 1)).unwrap();
+    append(log, Term(1), &draft(&payload(6, 100), 1)).unwrap();
+    assert_eq!(
+        log.written(),
+        Offset(6),
+        "the large one was written at once"
+    );
+    log.sync().unwrap();
+    append(log, Term(1), &draft(&payload(7, 100), 1)).unwrap();
+    disk.inject(Fault::Write);
+    let large = payload(8, 20_000);
+    assert!(matches!(
+        log.append(Term(1), &draft(&large, 1)),
+        Err(AppendError::Poisoned { .. })
+    ));
+    assert_eq!((log.end(), log.written()), (Offset(8), Offset(7)));
+    assert!(log.write().is_err());
+    assert_eq!(log.flushed(), Offset(7));
+}
+
+#[test]
 fn a_failed_write_of_a_footer_poisons_and_costs_nothing() {
     let disk = SimDisk::new();
     let mut store = create(&disk);

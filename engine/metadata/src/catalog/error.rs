@@ -155,13 +155,21 @@ pub enum TopicError {
         topic: TopicName,
     },
     /// There is no such tenant or namespace, so the topic cannot be used.
-    #[error("topic {topic} does not exist, nor does its namespace")]
+    #[error(
+        "topic {topic} does not exist, nor does its namespace; `hulse namespace create {0}` makes \
+         that, and `hulse tenant create {1}` its tenant if it is not there",
+        topic.in_namespace(), topic.tenant()
+    )]
     NotFoundNorNamespace {
         /// The name asked for.
         topic: TopicName,
     },
     /// There is no such tenant or namespace to create a topic in.
-    #[error("namespace {tenant}/{namespace} does not exist")]
+    #[error(
+        "namespace {tenant}/{namespace} does not exist; `hulse namespace create \
+         {tenant}/{namespace}` makes it, and `hulse tenant create {tenant}` its tenant if that is \
+         not there"
+    )]
     NamespaceNotFound {
         /// The tenant.
         tenant: String,

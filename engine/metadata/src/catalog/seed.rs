@@ -1,17 +1,14 @@
 //! What a new store begins with.
 
-use super::{Catalog, CatalogError};
-use crate::records::{NamespaceRecord, Policies, Record, TenantRecord, key};
-use crate::store::{Store, Swap};
+use hulse_model::tenancy::{DEFAULT_NAMESPACE, PUBLIC_TENANT};
 
-/// The tenant of topics that name none.
-const TENANT: &str = "public";
-/// The namespace of topics that name none.
-const NAMESPACE: &str = "default";
+use super::{Catalog, CatalogError};
+use crate::records::{NamespaceRecord, Record, TenantRecord, key};
+use crate::store::{Store, Swap};
 
 impl<S: Store> Catalog<S> {
     /// Makes the tenant `public` and the namespace `public/default` in a store that has no tenant.
-    /// One that an administrator has deleted later is not made again while there are others.
+    /// Neither is ever deleted.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -19,20 +16,17 @@ impl<S: Store> Catalog<S> {
         if !self.store.list(key::TENANTS).await?.is_empty() {
             return Ok(());
         }
-        let tenant = TenantRecord { created_ms: now_ms };
-        let namespace = NamespaceRecord {
-            created_ms: now_ms,
-            policies: Policies::default(),
-        };
+        let tenant = TenantRecord::new(now_ms);
+        let namespace = NamespaceRecord::new(now_ms);
         // Refused means that another broker was first.
         self.swap_all(vec![
             Swap {
-                key: key::tenant(TENANT),
+                key: key::tenant(PUBLIC_TENANT),
                 expected: None,
                 value: Some(tenant.encode()),
             },
             Swap {
-                key: key::namespace(TENANT, NAMESPACE),
+                key: key::namespace(PUBLIC_TENANT, DEFAULT_NAMESPACE),
                 expected: None,
                 value: Some(namespace.encode()),
             },

@@ -1,7 +1,7 @@
 //! Creating topics and finding them.
 
-use hulse_model::TopicName;
 use hulse_model::limits::TOPIC_PARTITIONS_MAX;
+use hulse_model::{Policies, TopicName};
 
 use super::read::Step;
 use super::{ATTEMPTS_MAX, Catalog, CatalogError, TopicError, TopicSpec, TopicView, placing};
@@ -70,12 +70,35 @@ impl<S: Store> Catalog<S> {
                 ack,
                 min_isr,
                 state: TopicState::Active,
+                policies: Policies::default(),
             };
             if let Step::Applied = self.put(&key, None, &record).await? {
-                return Ok(record);
+                return match self.find_namespace(name).await {
+                    Ok(Some(_)) => Ok(record),
+                    // Its deletion was begun since it was looked at.
+                    Ok(None) => self.take_back(&key, &record).await,
+                    Err(error) => {
+                        let reason = error.to_string();
+                        Err(CatalogError::Indeterminate { reason }.into())
+                    }
+                };
             }
         }
         Err(CatalogError::Contended { key }.into())
+    }
+
+    /// Takes back a topic that was made in a namespace which is being deleted. Somebody may have used
+    /// it already, so it is deleted as any topic is.
+    async fn take_back(&self, key: &str, made: &TopicRecord) -> Result<TopicRecord, TopicError> {
+        if let Some(found) = self.find::<TopicRecord>(key).await?
+            && found.record.id == made.id
+        {
+            self.delete_topic(&made.name, made.created_ms).await?;
+        }
+        Err(TopicError::NamespaceNotFound {
+            tenant: made.name.tenant().to_owned(),
+            namespace: made.name.namespace().to_owned(),
+        })
     }
 
     /// Finds a topic. The name of one partition of a partitioned topic finds that partition.
@@ -110,7 +133,7 @@ impl<S: Store> Catalog<S> {
                     topic: name.clone(),
                 });
             };
-            if !namespace.policies.auto_create_topics || name.split_partition().is_some() {
+            if !namespace.creation.auto_create_topics || name.split_partition().is_some() {
                 return Err(TopicError::NotFound {
                     topic: name.clone(),
                 });
@@ -150,7 +173,8 @@ impl<S: Store> Catalog<S> {
             .collect())
     }
 
-    /// The policies of a topic's namespace; `None` when that does not exist.
+    /// A topic's namespace; `None` when that does not exist, or its deletion is being tried. A
+    /// deletion that was interrupted is settled by this.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -159,7 +183,15 @@ impl<S: Store> Catalog<S> {
         name: &TopicName,
     ) -> Result<Option<NamespaceRecord>, CatalogError> {
         let key = key::namespace(name.tenant(), name.namespace());
-        Ok(self.find(&key).await?.map(|found| found.record))
+        for _ in 0..ATTEMPTS_MAX {
+            match self.find::<NamespaceRecord>(&key).await? {
+                Some(found) if found.record.deleting => {
+                    self.settle_namespace(&name.in_namespace(), &found).await?;
+                }
+                found => return Ok(found.map(|found| found.record)),
+            }
+        }
+        Err(CatalogError::Contended { key })
     }
 
     async fn find_topic(&self, name: &TopicName) -> Result<Option<TopicView>, CatalogError> {

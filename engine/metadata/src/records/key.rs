@@ -1,6 +1,6 @@
 //! The keys of the records.
 
-use hulse_model::{GroupId, PartitionId, TopicName};
+use hulse_model::{GroupId, NamespaceName, PartitionId, TenantName, TopicName};
 
 use super::RecordError;
 use super::placement::Placing;
@@ -30,6 +30,18 @@ pub fn tenant(tenant: &str) -> String {
 #[must_use]
 pub fn namespace(tenant: &str, namespace: &str) -> String {
     format!("{NAMESPACES}{tenant}/{namespace}")
+}
+
+/// The beginning of the keys of a tenant's namespaces.
+#[must_use]
+pub fn namespaces_of(tenant: &TenantName) -> String {
+    format!("{NAMESPACES}{tenant}/")
+}
+
+/// The beginning of the keys of a namespace's topics.
+#[must_use]
+pub fn topics_of(namespace: &NamespaceName) -> String {
+    format!("{TOPICS}{namespace}/")
 }
 
 /// The key of a topic.

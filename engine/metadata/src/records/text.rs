@@ -85,3 +85,52 @@ pub mod hex64 {
         u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
     }
 }
+
+/// What each role may do: the names of permissions by the name of the role. A permission that this
+/// release does not know is passed over.
+pub mod grants {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use hulse_model::{Permission, RoleName};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes them.
+    ///
+    /// # Errors
+    /// When the serializer fails.
+    pub fn serialize<S: Serializer>(
+        grants: &BTreeMap<RoleName, BTreeSet<Permission>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let names = |held: &BTreeSet<Permission>| -> Vec<&'static str> {
+            held.iter().map(|one| one.name()).collect()
+        };
+        to.collect_map(
+            grants
+                .iter()
+                .map(|(role, held)| (role.as_str(), names(held))),
+        )
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When it is no map of lists of texts, or a key is no role's name.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<RoleName, BTreeSet<Permission>>, D::Error> {
+        let named = BTreeMap::<String, Vec<String>>::deserialize(from)?;
+        let mut grants = BTreeMap::new();
+        for (role, names) in named {
+            let role: RoleName = role.parse().map_err(serde::de::Error::custom)?;
+            let held: BTreeSet<_> = names
+                .iter()
+                .filter_map(|name| Permission::from_name(name))
+                .collect();
+            if !held.is_empty() {
+                grants.insert(role, held);
+            }
+        }
+        Ok(grants)
+    }
+}

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use hulse_model::{GroupId, ParseIdError, PartitionId, TopicName};
+use hulse_model::{GroupId, ParseIdError, PartitionId, Policies, TopicName};
 use serde::{Deserialize, Serialize};
 
 use super::placement::{AckLevel, Placing};
-use super::{Record, text};
+use super::{Record, policies, text};
 
 /// The random identity of a topic: another topic of the same name has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,9 @@ pub struct TopicRecord {
     pub min_isr: u32,
     /// Whether it may be used.
     pub state: TopicState,
+    /// What holds for it alone.
+    #[serde(default, with = "policies", skip_serializing_if = "Policies::is_empty")]
+    pub policies: Policies,
 }
 
 impl Record for TopicRecord {

@@ -20,7 +20,7 @@ use crate::scene::{NOW, catalog, name, partitioned, plain, registration};
 
 /// A store whose operations wait for a random number of turns of the others.
 #[derive(Debug, Clone)]
-struct TardyStore {
+pub(crate) struct TardyStore {
     inner: MemoryStore,
     seed: Arc<AtomicU64>,
 }
@@ -82,10 +82,10 @@ impl Store for TardyStore {
     }
 }
 
-const TASKS: u64 = 6;
+pub(crate) const TASKS: u64 = 6;
 const NAMES: [&str; 2] = ["a", "b"];
 
-async fn scene(seed: u64) -> (MemoryStore, Vec<Arc<Catalog<TardyStore>>>) {
+pub(crate) async fn scene(seed: u64) -> (MemoryStore, Vec<Arc<Catalog<TardyStore>>>) {
     let inner = MemoryStore::new(StoreId(1));
     let sound = catalog(inner.clone(), "one", 9_000_000);
     sound.seed(NOW).await.expect("the store answers");
@@ -213,7 +213,7 @@ async fn come_and_go(seed: u64) {
         .expect("nothing is in its way");
 }
 
-fn run(work: impl Future<Output = ()>) {
+pub(crate) fn run(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime")

@@ -7,5 +7,6 @@ mod interleavings;
 mod interruptions;
 mod registering;
 mod scene;
+mod tenancy;
 mod terms;
 mod topics;

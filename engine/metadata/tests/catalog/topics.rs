@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hulse_metadata::catalog::{TopicDefaults, TopicError, TopicSpec, core_of, groups_of_placement};
 use hulse_metadata::records::{
-    AckLevel, NamespaceRecord, Policies, Record, TenantRecord, TopicState, key,
+    AckLevel, Creation, NamespaceRecord, Record, TenantRecord, TopicState, key,
 };
 use hulse_metadata::{CasOutcome, Catalog, CountingIds, MemoryStore, Store};
 use hulse_model::{Status, TopicName};
@@ -33,15 +33,14 @@ async fn a_new_store_has_the_tenant_and_namespace_of_short_names_and_keeps_later
         .unwrap();
     assert_eq!(
         TenantRecord::decode(&tenant.value),
-        Ok(TenantRecord { created_ms: NOW })
+        Ok(TenantRecord::new(NOW))
     );
     let namespace = catalog
         .find_namespace(&name("orders"))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(namespace.policies, Policies::default());
-    assert!(namespace.policies.auto_create_topics);
+    assert!(namespace.creation.auto_create_topics);
     catalog.seed(NOW + 1).await.unwrap();
     let again = catalog
         .find_namespace(&name("orders"))
@@ -222,13 +221,11 @@ async fn using_an_unknown_topic_creates_it_where_the_namespace_allows_that() {
         .unwrap();
     assert_eq!(again, made);
 
-    let closed = Policies {
-        auto_create_topics: false,
-        ..Policies::default()
-    };
     let record = NamespaceRecord {
-        created_ms: NOW,
-        policies: closed,
+        creation: Creation {
+            auto_create_topics: false,
+        },
+        ..NamespaceRecord::new(NOW)
     };
     put(
         catalog.store(),
@@ -284,10 +281,7 @@ async fn topics_are_listed_by_prefix_in_the_order_of_names() {
     put(
         catalog.store(),
         &key::namespace("public", "other"),
-        &NamespaceRecord {
-            created_ms: NOW,
-            policies: Policies::default(),
-        },
+        &NamespaceRecord::new(NOW),
     )
     .await;
     for text in ["b", "a", "public/other/c", "ab"] {

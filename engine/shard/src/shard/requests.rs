@@ -130,6 +130,7 @@ impl<D: Disk> Shard<D> {
         command: Command<'_>,
         fx: &mut Vec<Effect<D>>,
     ) -> Handled {
+        self.wall_ms = clock.wall_ms;
         let batch = match &command {
             Command::Produce {
                 sequence, messages, ..
@@ -174,7 +175,9 @@ impl<D: Disk> Shard<D> {
         fx: &mut Vec<Effect<D>>,
     ) -> Result<Handled, Refusal> {
         let id = stream.partition;
-        if matches!(command, Command::Produce { .. }) && self.holds_back(to.connection)? {
+        if matches!(command, Command::Produce { .. })
+            && (self.holds_back(to.connection)? || self.throttles(id, to.connection, clock))
+        {
             return Ok(Handled::Held);
         }
         let receipt = Some(correlation);
@@ -188,6 +191,7 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 },
@@ -197,11 +201,14 @@ impl<D: Disk> Shard<D> {
                     sequence,
                     messages,
                     skipped,
+                    delayed,
                     payload,
                     payload_crc,
                 };
                 check_behind(refused, &batch)?;
+                let stored = partition.counters.produced_entries;
                 let handled = partition.produce(clock, opened, batch, to, correlation, fx);
+                self.count_rates(id, (payload.len(), messages), stored, clock, fx);
                 self.touch(id);
                 self.count_unsynced(id);
                 return handled;
@@ -241,6 +248,10 @@ impl<D: Disk> Shard<D> {
             }
             (Command::Seek(place), Role::Consumer(seat)) => {
                 partition.seek(clock, seat, place, to, correlation)?;
+                self.touch(id);
+            }
+            (Command::GetLast, Role::Consumer(seat)) => {
+                partition.tell_last(clock, seat, to, correlation)?;
                 self.touch(id);
             }
             (Command::Close, _) => {
@@ -313,6 +324,7 @@ impl<D: Disk> Shard<D> {
         }
         self.probes.gone(connection);
         self.held.forget(connection);
+        self.throttle.forget(connection);
         if self.outlets.forget(connection) {
             // The others may be delivered to again, at the end of the round or with the next tick.
             for id in self.consumed_partitions() {

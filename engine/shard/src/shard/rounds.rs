@@ -51,6 +51,7 @@ impl<D: Disk> Shard<D> {
 
     /// Ends a burst of requests: writes what they have staged, begins the syncs that can begin.
     pub fn end_round(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        self.wall_ms = clock.wall_ms;
         self.settle_claims(clock, fx);
         for id in std::mem::take(&mut self.dirty) {
             self.give_turns(clock, id, fx);
@@ -137,6 +138,14 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// A subscription reads on that had let others have their turn.
+    pub fn go_on(&mut self, id: PartitionId, subscription: u64, fx: &mut Vec<Effect<D>>) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.rested(subscription);
+            self.dispatch(id, Some(subscription), fx);
+        }
+    }
+
     /// The note of how far a partition is durable was made, or could not be.
     pub fn marked_flushed(&mut self, id: PartitionId, result: io::Result<()>) {
         self.marking.under_way = false;
@@ -173,6 +182,7 @@ impl<D: Disk> Shard<D> {
 
     /// Lets time pass: snapshots, retention, lazy syncs, marks, idle files. Call it a few times a second.
     pub fn tick(&mut self, clock: Clock, fx: &mut Vec<Effect<D>>) {
+        self.wall_ms = clock.wall_ms;
         let mut rounds = Vec::new();
         let short_of_files = self.unopened.take().is_some();
         for (id, partition) in &mut self.partitions {
@@ -196,6 +206,7 @@ impl<D: Disk> Shard<D> {
         for id in rounds {
             self.touch(id);
         }
+        self.open_rates(clock, fx);
         self.checkpoint(clock, fx);
         self.mark_idle(clock, fx);
         self.end_round(clock, fx);
@@ -231,6 +242,7 @@ impl<D: Disk> Shard<D> {
             self.touch(id);
         }
         self.resume_held(fx);
+        self.resume_throttled(fx);
         self.end_round(clock, fx);
     }
 
@@ -287,7 +299,7 @@ impl<D: Disk> Shard<D> {
             return;
         }
         if let Some(partition) = self.partitions.get_mut(&id) {
-            partition.dispatch(only, &mut self.outlets, fx);
+            partition.dispatch(self.wall_ms, only, &mut self.outlets, fx);
             self.end_streams(id);
         }
     }

@@ -140,6 +140,7 @@ impl Checker {
             Status::SequenceGap => self.gaps.contains(&to),
             Status::DiskFull
             | Status::OverLimit
+            | Status::BacklogQuota
             | Status::StorageFailed
             | Status::NotReady
             | Status::ProducerFenced

@@ -192,6 +192,32 @@ fn a_failed_write_is_told_and_lets_the_held_go() {
 }
 
 #[test]
+fn a_large_batch_whose_write_fails_is_refused_and_those_before_it_too() {
+    let mut rim = Rim::new(AckLevel::Disk);
+    let p = rim.opened_producer(key(1, 1), "p");
+    let q = rim.opened_producer(key(2, 1), "q");
+    let large = [1; 100_000];
+    // Once, so that there is a segment that fits it.
+    assert_eq!(rim.produce(q, 0, 1, &large), Handled::Held);
+    rim.settle();
+    assert_eq!(rim.produce(q, 0, 1, &large), Handled::Done);
+    rim.settle();
+    assert_eq!(rim.receipts(q), [0]);
+    let _ = rim.produce(p, 0, 1, b"a");
+    rim.disk.inject(Fault::Write);
+    let _ = rim.produce(q, 1, 1, &large);
+    assert_eq!(rim.status(q).1, Status::StorageFailed);
+    rim.end_round();
+    let (_, refusal) = rim.refusal(p);
+    assert_eq!(
+        (refusal.status, refusal.appended),
+        (Status::StorageFailed, true)
+    );
+    rim.settle();
+    rim.assert_quiet();
+}
+
+#[test]
 fn a_failed_lazy_sync_fences_what_was_acknowledged_at_memory() {
     let mut rim = Rim::new(AckLevel::Memory);
     let p = rim.opened_producer(key(1, 1), "p");

@@ -74,6 +74,7 @@ const DISK: Weather = Weather {
     failing_syncs: false,
     full_disk: false,
     few_files: false,
+    quotas: false,
     steps: 1_500,
 };
 
@@ -97,6 +98,21 @@ fn at_disk_with_full_disks() {
     });
     assert_eventful(stories.clone(), &ALWAYS);
     assert_eventful(stories, &[(|story| story.full, 20)]);
+}
+
+#[test]
+fn at_disk_with_quotas_that_come_and_go() {
+    let stories = run(Weather {
+        quotas: true,
+        ..DISK
+    });
+    let least: [Expected; 4] = [
+        (|story| story.receipts, 2_000),
+        (|story| story.acked, 500),
+        (|story| story.over_quota, 50),
+        (|story| story.throttled, 200),
+    ];
+    assert_eventful(stories, &least);
 }
 
 #[test]

@@ -104,6 +104,7 @@ impl Sent {
                     sequence: batch.sequence,
                     messages: batch.messages,
                     skipped: *skipped,
+                    delayed: false,
                     payload: &batch.payload,
                     payload_crc: None,
                 };

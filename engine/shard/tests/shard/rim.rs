@@ -37,7 +37,10 @@ pub(crate) enum Pending {
     Remove(Removal<SimDisk>),
     /// A note of what is durable.
     MarkFlushed(PartitionId, MarkFlushed<SimDisk>),
+    /// A part of a log to be brought into memory.
     WarmUp(PartitionId, u64, WarmUp<SimDisk>),
+    /// A subscription that lets others have their turn.
+    GoOn(PartitionId, u64),
 }
 
 /// An entry that a consumer was sent.
@@ -119,6 +122,7 @@ pub(crate) fn spec(id: PartitionId, term: u64, ack: AckLevel) -> PartitionSpec {
         term: Term(term),
         ack,
         may_create: true,
+        policies: hulse_shard::PartitionPolicies::default(),
     }
 }
 
@@ -340,6 +344,10 @@ impl Rim {
                 self.queued.remove(&connection);
                 self.evicted.push(connection);
             }
+            Effect::GoOn {
+                partition,
+                subscription,
+            } => self.pending.push(Pending::GoOn(partition, subscription)),
             Effect::Resume { connection } => self.resumed.push(connection),
         }
     }
@@ -395,6 +403,7 @@ impl Rim {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload,
             payload_crc: None,
         };
@@ -441,6 +450,9 @@ impl Rim {
             Pending::MarkFlushed(id, work) => {
                 let result = work.run();
                 self.act(|shard, _, _| shard.marked_flushed(id, result));
+            }
+            Pending::GoOn(id, subscription) => {
+                self.act(|shard, _, fx| shard.go_on(id, subscription, fx));
             }
             Pending::WarmUp(id, subscription, work) => {
                 let result = work.run();

@@ -169,6 +169,7 @@ fn what_is_behind_a_refused_batch_is_not_stored_before_it() {
         sequence: 7,
         messages: 1,
         skipped: true,
+        delayed: false,
         payload: b"also behind it",
         payload_crc: None,
     };
@@ -212,6 +213,7 @@ fn a_producer_goes_on_without_a_batch_that_was_refused_for_good() {
                 sequence,
                 messages: 1,
                 skipped,
+                delayed: false,
                 payload,
                 payload_crc: None,
             },

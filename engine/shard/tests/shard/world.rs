@@ -3,11 +3,12 @@
 //! machine stops at any moment.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use hulse_log::sim::{Fault, Keep, SimDisk, SimRng};
 use hulse_log::{PartitionStore, partition_dir, remove_leftovers};
-use hulse_model::Status;
-use hulse_shard::{AckLevel, Handled, Reply, ShardConfig, StreamKey};
+use hulse_model::{Rate, Status};
+use hulse_shard::{AckLevel, Handled, PartitionPolicies, RateLimit, Reply, ShardConfig, StreamKey};
 
 use crate::checker::Checker;
 use crate::consumers::Consumer;
@@ -31,6 +32,8 @@ pub(crate) struct Weather {
     pub(crate) full_disk: bool,
     /// Now and then only few files may be open.
     pub(crate) few_files: bool,
+    /// Rates and backlog quotas are set and taken back.
+    pub(crate) quotas: bool,
     pub(crate) steps: u32,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Story {
     pub(crate) held: u64,
     pub(crate) starts: u64,
     pub(crate) full: u64,
+    pub(crate) over_quota: u64,
+    pub(crate) throttled: u64,
     pub(crate) unopened: u64,
     pub(crate) fenced: u64,
     pub(crate) rounds: u64,
@@ -244,6 +249,8 @@ impl World {
                 }
             }
             if handled == Handled::Held {
+                let throttled = self.rim.shard.stats().throttled_connections;
+                self.story.throttled += u64::from(throttled > 0);
                 let connection = self.connections.get_mut(&id).expect("it is ready");
                 connection.inbox.push_front(sent);
                 connection.held = true;
@@ -310,6 +317,10 @@ impl World {
         if self.weather.failing_syncs && self.rng.once_in(4) {
             self.rim.disk.inject(Fault::Sync);
         }
+        if self.weather.quotas {
+            let policies = self.some_policies();
+            self.set_policies(policies);
+        }
         if self.weather.few_files {
             let few = self.rng.once_in(2);
             let most = self.rng.index(3);
@@ -318,6 +329,31 @@ impl World {
             self.rim.pass(50);
             self.rim.pass(1_050);
         }
+    }
+
+    /// Policies that hold somebody back now and then.
+    fn some_policies(&mut self) -> PartitionPolicies {
+        let mut policies = PartitionPolicies::default();
+        if self.rng.once_in(2) {
+            policies.effective.backlog_bytes = Some(200 + self.rng.below(4_000));
+        }
+        for _ in 0..self.rng.below(3) {
+            let rate = Rate {
+                bytes_per_s: self
+                    .rng
+                    .once_in(2)
+                    .then_some(1_000 + self.rng.below(50_000)),
+                messages_per_s: Some(5 + self.rng.below(200)),
+            };
+            let limit = RateLimit::new("public".parse().unwrap(), rate);
+            policies.rates.push(Arc::new(limit));
+        }
+        policies
+    }
+
+    fn set_policies(&mut self, policies: PartitionPolicies) {
+        self.rim
+            .act(|shard, _, fx| shard.set_policies(PARTITION, policies, fx));
     }
 
     /// Clients hear what they were told.
@@ -381,6 +417,7 @@ impl World {
             self.story.fenced += u64::from(refusal.status == Status::StorageFailed);
             self.story.unopened += u64::from(refusal.message.contains("limit of open files"));
             self.story.full += u64::from(refusal.status == Status::DiskFull);
+            self.story.over_quota += u64::from(refusal.status == Status::BacklogQuota);
             if refusal.batch.is_some() {
                 self.checker.batch_refused(to, id, refusal.status);
                 self.producers.iter_mut().for_each(|p| p.refused(to));
@@ -489,6 +526,7 @@ impl World {
         }
         self.rim.disk.set_free_bytes(None);
         self.rim.disk.set_open_files_max(None);
+        self.set_policies(PartitionPolicies::default());
         let mut idle = 0;
         while idle < 30 {
             let before = self.rim.clock.monotonic_ms;

@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
 use hulse_model::Offset;
-use hulse_subscription::ConsumerId;
+use hulse_subscription::{
+    Claim, ConsumerId, Cursor, DispatchLimits, Dispatcher, KeySlot, SubscriptionKind,
+};
 
 /// A world that is small enough for all its runs to be tried. What it shows as [`Debug`] is all that
 /// its future depends on: two worlds that show the same are one.
@@ -86,4 +88,27 @@ pub(crate) const fn id(consumer: usize) -> ConsumerId {
 /// The place of a consumer in the world.
 pub(crate) fn number(consumer: ConsumerId) -> usize {
     usize::try_from(consumer.0).unwrap()
+}
+
+/// One slot that each of two consumers, `a` and `b`, has when both are there, found by asking.
+pub(crate) fn slots_of_each(limits: DispatchLimits) -> [KeySlot; 2] {
+    [0, 1].map(|wanted| {
+        let keys = (0..100_u32).map(|key| KeySlot::of(Some(&key.to_le_bytes())));
+        let mut of_wanted = keys.filter(|slot| {
+            let kind = SubscriptionKind::KeyShared;
+            let mut dispatcher = Dispatcher::new(kind, 0, limits);
+            let cursor = Cursor::default();
+            for (consumer, name) in ["a", "b"].into_iter().enumerate() {
+                let claim = Claim {
+                    name,
+                    ..Claim::default()
+                };
+                dispatcher.attach(id(consumer), claim, &cursor).unwrap();
+                dispatcher.permits(id(consumer), 1).unwrap();
+            }
+            let delivery = dispatcher.delivered(&cursor, at(0), 1, *slot);
+            delivery.is_some_and(|it| it.consumer == id(wanted))
+        });
+        of_wanted.next().expect("one of a hundred keys")
+    })
 }

@@ -10,7 +10,7 @@ use hulse_subscription::{
     SubscriptionKind,
 };
 
-use crate::explorer::{World as Small, at, explore, id, number, try_explore};
+use crate::explorer::{World as Small, at, explore, id, number, slots_of_each, try_explore};
 
 const ENTRIES: usize = 4;
 /// The key of each entry.
@@ -20,6 +20,8 @@ const LIMITS: DispatchLimits = DispatchLimits {
     consumer: 2,
     subscription: 4,
     look_ahead: 3,
+    delayed_entries: 0,
+    delayed_blocks: 0,
 };
 const DEPTH: usize = 12;
 const NAMES: [&str; 2] = ["a", "b"];
@@ -36,6 +38,8 @@ enum Step {
     Redeliver(usize, usize),
     RedeliverAll(usize),
     Seek(usize),
+    /// Everything up to this entry has expired.
+    Expire(usize),
 }
 
 /// A fault, to see that the account finds it.
@@ -137,25 +141,6 @@ impl std::fmt::Debug for World {
     }
 }
 
-/// One slot that each of the two consumers has when both are there, found by asking.
-fn slots_of_each() -> [KeySlot; 2] {
-    [0, 1].map(|wanted| {
-        let keys = (0..100_u32).map(|key| KeySlot::of(Some(&key.to_le_bytes())));
-        let mut of_wanted = keys.filter(|slot| {
-            let kind = SubscriptionKind::KeyShared;
-            let mut dispatcher = Dispatcher::new(kind, 0, LIMITS);
-            let cursor = Cursor::default();
-            for consumer in 0..2 {
-                attach(&mut dispatcher, consumer, &cursor).unwrap();
-                dispatcher.permits(id(consumer), 1).unwrap();
-            }
-            let delivery = dispatcher.delivered(&cursor, at(0), 1, *slot);
-            delivery.is_some_and(|it| it.consumer == id(wanted))
-        });
-        of_wanted.next().expect("one of a hundred keys")
-    })
-}
-
 fn attach(
     dispatcher: &mut Dispatcher,
     consumer: usize,
@@ -175,7 +160,7 @@ impl World {
             cursor: Cursor::default(),
             end: 0,
             account: Account::default(),
-            slots: slots_of_each(),
+            slots: slots_of_each(LIMITS),
             fault,
             delivered: 0,
         }
@@ -335,6 +320,7 @@ impl Small for World {
             steps.extend((0..self.end).map(|entry| Step::Redeliver(consumer, entry)));
         }
         steps.extend((0..self.end).map(Step::Acknowledge));
+        steps.extend((0..self.end).map(Step::Expire));
         steps.push(Step::Seek(0));
         steps
     }
@@ -382,6 +368,12 @@ impl Small for World {
             Step::RedeliverAll(consumer) => {
                 self.dispatcher.redeliver(id(consumer), &self.cursor, &[]);
                 self.give_back_all(consumer);
+            }
+            Step::Expire(entry) => {
+                self.cursor
+                    .acknowledge_cumulative(at(entry), u32::MAX, u32::MAX);
+                self.dispatcher.expired(&self.cursor);
+                self.account.acknowledged[..=entry].fill(true);
             }
             Step::Seek(entry) => {
                 self.cursor.set(Position::at(at(entry)));

@@ -6,6 +6,8 @@ mod access_model;
 #[cfg(test)]
 mod cursor_model;
 #[cfg(test)]
+mod delayed_worlds;
+#[cfg(test)]
 mod exclusive_worlds;
 #[cfg(test)]
 mod explorer;

@@ -17,6 +17,8 @@ const LIMITS: DispatchLimits = DispatchLimits {
     consumer: 2,
     subscription: 3,
     look_ahead: 0,
+    delayed_entries: 0,
+    delayed_blocks: 0,
 };
 const DEPTH: usize = 12;
 
@@ -37,6 +39,8 @@ enum Step {
     Redeliver(usize, usize),
     RedeliverAll(usize),
     Seek(usize),
+    /// Everything up to this entry has expired.
+    Expire(usize),
 }
 
 /// A fault, to see that the account finds it.
@@ -339,7 +343,7 @@ impl Small for World {
             if last > 0 {
                 steps.push(acknowledge(last));
             }
-            steps.push(Step::Seek(entry));
+            steps.extend([Step::Seek(entry), Step::Expire(entry)]);
         }
         steps
     }
@@ -381,6 +385,14 @@ impl Small for World {
             Step::RedeliverAll(consumer) => {
                 self.dispatcher.redeliver(id(consumer), &self.cursor, &[]);
                 self.give_back_all(consumer);
+            }
+            Step::Expire(entry) => {
+                self.cursor
+                    .acknowledge_cumulative(at(entry), u32::MAX, u32::MAX);
+                self.dispatcher.expired(&self.cursor);
+                for expired in &mut self.account.acknowledged[..=entry] {
+                    *expired = [true; 2];
+                }
             }
             Step::Seek(entry) => {
                 self.cursor.set(Position::at(at(entry)));

@@ -8,8 +8,9 @@ use hulse_wire::{StartFrom, SubscriptionType};
 use tokio::task::JoinSet;
 
 use crate::attempts::Attempts;
-use crate::client::{ClientShared, subscription_name, topic_name};
+use crate::client::{Client, ClientShared, subscription_name, topic_name};
 use crate::consumer::activity::{ActivePartitions, Activity};
+use crate::consumer::auto_commit::AutoCommit;
 use crate::consumer::dead_letters::{DeadLetterPolicy, DeadLetters};
 use crate::consumer::inbox::Inbox;
 use crate::consumer::partition::{PartitionConsumer, Settings};
@@ -19,6 +20,7 @@ use crate::consumer::supervisor::{open, supervise};
 use crate::consumer::window::QueueLimits;
 use crate::consumer::{Consumer, Partitions};
 use crate::error::ClientError;
+use crate::retrying::{RetryPolicy, RetryingConsumer};
 
 const QUEUE_MESSAGES: u32 = 50_000;
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
@@ -29,6 +31,7 @@ const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The settings of a [`Consumer`].
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ConsumerBuilder {
     client: Arc<ClientShared>,
@@ -44,6 +47,7 @@ pub struct ConsumerBuilder {
     negative_ack_delay: Duration,
     ack_timeout: Option<Duration>,
     dead_letter: Option<DeadLetterPolicy>,
+    auto_commit: Option<(Duration, usize)>,
 }
 
 impl std::fmt::Debug for ConsumerBuilder {
@@ -76,6 +80,7 @@ impl ConsumerBuilder {
             negative_ack_delay: NEGATIVE_ACK_DELAY,
             ack_timeout: None,
             dead_letter: None,
+            auto_commit: None,
         }
     }
 
@@ -174,6 +179,60 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Acknowledges by itself what the application has done with, which is everything that it was handed
+    /// before it asked for more: every `interval`, as soon as these are `count` messages, and when the
+    /// consumer is [closed](Consumer::close), then with what it was handed last. On an exclusive or
+    /// failover subscription up to the last message of each partition, on the others each by itself. What
+    /// is not acknowledged when the program dies comes again, so a message may be dealt with twice.
+    ///
+    /// [`Consumer::not_done`] takes a message out, and so does a negative acknowledgement, which exclusive
+    /// and failover subscriptions do not have then: they are [moved](Consumer::seek) back. One task at a
+    /// time receives: when another asks for more, everything that any of them was handed counts as done.
+    pub const fn auto_commit(mut self, interval: Duration, count: usize) -> Self {
+        self.auto_commit = Some((interval, count));
+        self
+    }
+
+    /// Builds a consumer whose messages can be put off and tried again later. Of shared and key-shared
+    /// subscriptions only.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); and when dead letters or automatic acknowledgements are asked for as
+    /// well, since the policy says what becomes of a message.
+    pub async fn build_retrying(
+        self,
+        policy: RetryPolicy,
+    ) -> Result<RetryingConsumer, ClientError> {
+        let client = Client::of(Arc::clone(&self.client));
+        RetryingConsumer::build(client, self, policy).await
+    }
+
+    /// The full names of its topic and subscription, if its messages can be tried again.
+    pub(crate) fn checked_for_retries(&self) -> Result<(String, String), ClientError> {
+        if !self.kind.is_shared() {
+            return Err(ClientError::invalid(
+                "messages are put off on shared and key-shared subscriptions: the others keep an order, \
+                 in which no message may be left out",
+            ));
+        }
+        if self.dead_letter.is_some() || self.auto_commit.is_some() {
+            return Err(ClientError::invalid(
+                "a consumer with retries has dead letters by its own policy, and its messages are \
+                 acknowledged by the application",
+            ));
+        }
+        let topic = topic_name(&self.topic)?;
+        let subscription = subscription_name(&self.subscription)?;
+        Ok((topic.to_string(), subscription.to_string()))
+    }
+
+    /// The same settings for another topic, from its first message on.
+    pub(crate) fn of_topic(mut self, topic: &str) -> Self {
+        topic.clone_into(&mut self.topic);
+        self.start = StartFrom::Earliest;
+        self
+    }
+
     /// Subscribes to every partition of the topic, which is created if it does not exist and the
     /// broker's policy allows it. While another consumer has an exclusive subscription this is
     /// tried again until the client's operation time-out: a consumer that died is noticed within
@@ -202,6 +261,14 @@ impl ConsumerBuilder {
         {
             return Err(ClientError::invalid(
                 "the acknowledgement time-out must be 1 second to 7 days",
+            ));
+        }
+        if let Some((interval, count)) = self.auto_commit
+            && (interval.is_zero() || interval > DELAY_MAX || count == 0)
+        {
+            return Err(ClientError::invalid(
+                "the interval of automatic acknowledgements must be above 0, and 7 days at the most, \
+                 and their count at least 1",
             ));
         }
         let in_order = !self.kind.is_shared();
@@ -287,12 +354,19 @@ impl ConsumerBuilder {
             partitions.tasks.push(task);
             dead_letters
         });
+        let auto_commit = self.auto_commit.map(|when| {
+            let list = partitions.list.clone();
+            let (commit, task) = AutoCommit::start(when, in_order, list);
+            partitions.tasks.push(task);
+            commit
+        });
         Ok(Consumer {
             partitions,
             inbox,
             client,
             active,
             dead_letters,
+            auto_commit,
             kind: settings.kind,
             durable: settings.durable,
             negative_ack_delay: settings.negative_ack_delay,

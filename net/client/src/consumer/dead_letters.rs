@@ -175,6 +175,7 @@ impl Publisher {
             .send(Message {
                 key: letter.key(),
                 value: letter.value(),
+                deliver_at_ms: None,
             })
             .await
     }

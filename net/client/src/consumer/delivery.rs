@@ -41,7 +41,7 @@ impl Delivery {
             redelivery_count,
             again: false,
             next_index: 0,
-            next_at: ENTRY_HEADER_BYTES,
+            next_at: ENTRY_HEADER_BYTES + header.format.messages_at().unwrap_or_default(),
         }
     }
 
@@ -100,7 +100,8 @@ impl Delivery {
         let header = self.header;
         loop {
             let index = self.next_index;
-            let rest = &self.entry[self.next_at..];
+            // Nothing is left of one that ends before its messages begin.
+            let rest = self.entry.get(self.next_at..).unwrap_or_default();
             let message = match Messages::new(rest).next() {
                 None if index >= header.messages => return None,
                 Some(Ok(message)) if index < header.messages => message,

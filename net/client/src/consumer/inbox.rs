@@ -57,7 +57,7 @@ struct Lane {
     moving: bool,
     /// What was handed out.
     seen: Seen,
-    /// The place behind the last message that was handed out.
+    /// The newest of it.
     handed_out: Option<Position>,
     /// An error of it waits in the queue.
     has_error: bool,
@@ -134,6 +134,12 @@ impl Inbox {
         it.paused = false;
         it.stopped = None;
         it.seen.clear();
+        it.handed_out = None;
+    }
+
+    /// The newest message that was handed out of a partition.
+    pub(crate) fn handed_out(&self, lane: usize) -> Option<Position> {
+        self.lanes[lane].handed_out
     }
 
     /// Another consumer gets the messages of a partition now, also those that wait here.
@@ -217,11 +223,6 @@ impl Inbox {
         !self.items.is_empty()
     }
 
-    /// The place behind the last message of a partition that was handed out.
-    pub(crate) fn handed_out(&self, lane: usize) -> Option<Position> {
-        self.lanes[lane].handed_out
-    }
-
     /// Permits that a partition's broker may be given now, and the stream that they are for.
     pub(crate) fn grant(&mut self, lane: usize) -> Option<Grant> {
         let it = &mut self.lanes[lane];
@@ -272,16 +273,14 @@ impl Inbox {
                 match delivery.next_message(it.partition, &mut it.seen, &mut it.window) {
                     Some(Ok(message)) => {
                         let id = message.message_id();
-                        let index = u32::try_from(id.index).unwrap_or(0);
-                        it.handed_out = Some(Position {
+                        let at = Position {
                             offset: id.offset,
-                            index: index.saturating_add(1),
-                        });
+                            index: u32::try_from(id.index).unwrap_or(0),
+                        };
+                        it.handed_out = it.handed_out.max(Some(at));
                         Some(Taken::Message(message))
                     }
                     Some(Err(error)) => {
-                        // An entry that cannot be read is passed over as a whole.
-                        it.handed_out = Some(Position::at(delivery.offset().next()));
                         self.items.pop_front();
                         Some(Taken::Error(error))
                     }

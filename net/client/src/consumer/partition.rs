@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hulse_model::{SubscriptionName, TopicName};
+use hulse_model::{Position, SubscriptionName, TopicName};
 use hulse_wire::{Permits, Request, Seek, SeekTo, StartFrom, Subscribed, SubscriptionType};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::connection::{StreamHandler, StreamSlot};
 use crate::consumer::acks::AckQueue;
 use crate::consumer::activity::Activity;
 use crate::consumer::inbox::Grant;
+use crate::consumer::last::LastAsked;
 use crate::consumer::redelivery::Redelivery;
 use crate::consumer::seen::SkipSeen;
 use crate::consumer::shared::SharedInbox;
@@ -68,6 +69,7 @@ pub(super) struct State {
     /// Permits that came up before the link was there.
     pub(super) owed_permits: u32,
     pub(super) seek: Option<PendingSeek>,
+    pub(super) last_asked: LastAsked,
     pub(super) failed: Option<ClientError>,
     /// When the supervisor will look by itself.
     pub(super) armed: Option<Instant>,
@@ -116,6 +118,7 @@ impl PartitionConsumer {
             marked: false,
             owed_permits: 0,
             seek: None,
+            last_asked: LastAsked::default(),
             failed: None,
             armed: None,
         });
@@ -141,8 +144,12 @@ impl PartitionConsumer {
         if self.settings.durable {
             return self.settings.start;
         }
-        let handed_out = self.inbox.lock().handed_out(self.lane);
-        handed_out
+        let newest = self.inbox.lock().handed_out(self.lane);
+        let behind = newest.map(|newest| Position {
+            index: newest.index.saturating_add(1),
+            ..newest
+        });
+        behind
             .or(mark)
             .map_or(self.settings.start, StartFrom::Position)
     }
@@ -324,6 +331,7 @@ impl PartitionConsumer {
             state.failed = Some(error.clone());
             state.link = None;
             state.seek = None;
+            state.last_asked.clear();
             state.activity.set(false);
             state.acks.clear()
         };
@@ -393,6 +401,7 @@ impl State {
         self.link = None;
         self.activity.set(false);
         self.seek = None;
+        self.last_asked.clear();
         self.acks.rewind();
         self.last_cause = Some(cause.clone());
         self.lost = Some(cause);

@@ -28,6 +28,9 @@ impl Consumer {
     pub async fn receive(&self) -> Result<Received, ClientError> {
         // A caller that never has to wait would keep everything else on its thread from running.
         consume_budget().await;
+        if let Some(commit) = &self.auto_commit {
+            commit.asked();
+        }
         loop {
             // What is taken out has somewhere to go, whatever it is.
             let room = match &self.dead_letters {
@@ -91,6 +94,10 @@ impl Consumer {
         for (message, room) in dead {
             room.send(message);
         }
+        if let Some(commit) = &self.auto_commit {
+            // As below.
+            commit.handed_out(messages[1..].iter().map(Received::message_id));
+        }
         if self.ack_timeout {
             let now = Instant::now();
             // The first has been counted already.
@@ -112,6 +119,9 @@ impl Consumer {
         }
         if self.ack_timeout {
             self.count(&message.message_id(), Instant::now());
+        }
+        if let Some(commit) = &self.auto_commit {
+            commit.handed_out([message.message_id()]);
         }
         Some(message)
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use hulse_model::entry::ENTRY_HEADER_BYTES;
 use hulse_model::{EntryHeader, MessageId};
 
 /// A message that was received. It owns its bytes: it shares those that came from the broker,
@@ -85,6 +86,14 @@ impl Received {
     #[must_use]
     pub const fn appended_ms(&self) -> u64 {
         self.header.appended_ms
+    }
+
+    /// When its producer wanted it delivered at the earliest, in milliseconds since 1970, if it had a
+    /// time at all: see [`Message::deliver_at`](crate::Message::deliver_at).
+    #[must_use]
+    pub fn deliver_at_ms(&self) -> Option<u64> {
+        let payload = self.entry.get(ENTRY_HEADER_BYTES..)?;
+        self.header.format.due_ms(payload)
     }
 
     /// The sequence number that its producer gave it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hulse_model::{Entry, PayloadFormat, Status};
+use hulse_model::{Entry, Status};
 use hulse_wire::{Ack, Deliver, ErrorReply, Redeliver, Reply, Request};
 
 use crate::connection::{IncomingFrame, StreamHandler};
@@ -56,6 +56,12 @@ impl StreamHandler for ConsumerStream {
                 drop(state);
                 if let Some(grant) = grant {
                     owner.grant(grant);
+                }
+            }
+            Reply::Last(last) => {
+                if let Some(asked) = state.last_asked.remove(&correlation) {
+                    // A caller that has just given up is no reason for anything.
+                    let _ = asked.send(Ok(last));
                 }
             }
             Reply::Active(active) if state.activity.changes => {
@@ -134,7 +140,7 @@ impl PartitionConsumer {
         entry: Bytes,
     ) -> Result<(), String> {
         let header = match Entry::decode(deliver.entry) {
-            Ok(decoded) if decoded.header.format == PayloadFormat::Messages => decoded.header,
+            Ok(decoded) if decoded.header.format.messages_at().is_some() => decoded.header,
             Ok(_) => return Err("a record was delivered as an entry".to_owned()),
             Err(error) => return Err(format!("a delivered entry is damaged: {error}")),
         };
@@ -242,6 +248,11 @@ impl PartitionConsumer {
     /// An acknowledgement or a seek was refused.
     fn on_refusal(&self, state: &mut State, correlation: u64, error: &ErrorReply<'_>) {
         let cause = ClientError::refused(error);
+        if let Some(asked) = state.last_asked.remove(&correlation) {
+            // As above.
+            let _ = asked.send(Err(cause));
+            return;
+        }
         if state
             .seek
             .as_ref()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hulse_model::batch::BatchError;
+use hulse_model::delayed::{DUE_TIME_BYTES, begin_delayed};
 use tokio::time::Instant;
 
 use crate::message::Message;
@@ -32,6 +33,8 @@ pub(crate) struct SealedBatch {
     pub(crate) messages: u32,
     /// Whether numbers before it were left out on purpose.
     pub(crate) skipped: bool,
+    /// The payload begins with the time at which the messages are due.
+    pub(crate) delayed: bool,
     /// The payload.
     pub(crate) payload: Bytes,
     /// When its first message came.
@@ -48,6 +51,16 @@ struct OpenBatch {
     receipt: Arc<BatchReceipt>,
     /// The key of all its messages, where that is kept.
     key: Option<Vec<u8>>,
+    /// When all its messages are due, if they are delayed.
+    deliver_at_ms: Option<u64>,
+}
+
+impl SealedBatch {
+    /// Bytes that its messages take.
+    pub(crate) const fn message_bytes(&self) -> usize {
+        let before = if self.delayed { DUE_TIME_BYTES } else { 0 };
+        self.payload.len() - before
+    }
 }
 
 /// The batch that is being filled, and the numbering of messages.
@@ -82,11 +95,13 @@ impl Batcher {
     }
 
     /// Whether a message that takes `bytes` goes into the open batch: it does not fill it over its
-    /// limit, and has the batch's key where that counts.
+    /// limit, is due at the same time, and has the batch's key where that counts.
     pub(crate) fn has_room(&self, message: &Message<'_>, bytes: usize) -> bool {
         self.open.as_ref().is_none_or(|open| {
             let same_key = || open.key.as_deref() == message.key;
-            open.payload.len() + bytes <= self.limits.bytes && (!self.limits.by_key || same_key())
+            open.payload.len() + bytes <= self.limits.bytes
+                && open.deliver_at_ms == message.deliver_at_ms
+                && (!self.limits.by_key || same_key())
         })
     }
 
@@ -112,7 +127,10 @@ impl Batcher {
         } else {
             self.last_bytes
         };
-        let mut payload = Vec::with_capacity(guess.max(encoded.encoded_bytes()));
+        let mut payload = Vec::with_capacity(guess.max(DUE_TIME_BYTES + encoded.encoded_bytes()));
+        if let Some(due_ms) = message.deliver_at_ms {
+            begin_delayed(due_ms, &mut payload);
+        }
         encoded.encode(&mut payload)?;
         let receipt = Arc::new(BatchReceipt::new(self.next_sequence, self.partition));
         let handle = SendHandle::new(Arc::clone(&receipt), 0);
@@ -125,6 +143,7 @@ impl Batcher {
                 .key
                 .filter(|_| self.limits.by_key)
                 .map(<[u8]>::to_vec),
+            deliver_at_ms: message.deliver_at_ms,
         });
         self.next_sequence += 1;
         Ok(handle)
@@ -164,6 +183,7 @@ impl Batcher {
             sequence: open.receipt.sequence(),
             messages: open.messages,
             skipped: std::mem::take(&mut self.skip_next),
+            delayed: open.deliver_at_ms.is_some(),
             payload: Bytes::from(open.payload),
             opened: open.opened,
             receipt: open.receipt,
@@ -263,6 +283,43 @@ mod tests {
             let keys: std::collections::BTreeSet<_> = keys.collect();
             assert_eq!(keys.len(), 1);
         }
+    }
+
+    #[test]
+    fn a_batch_holds_messages_of_one_time() {
+        let mut batcher = Batcher::new(LIMITS, -1, 0, false);
+        let mut sealed = Vec::new();
+        let mut bytes = 0;
+        for deliver_at_ms in [None, Some(5), Some(5), Some(6), None, None] {
+            let message = Message {
+                deliver_at_ms,
+                ..Message::new("x")
+            };
+            bytes += message.encoded().encoded_bytes();
+            if !batcher.has_room(&message, message.encoded().encoded_bytes()) {
+                sealed.extend(batcher.seal());
+            }
+            drop(batcher.push(&message, Instant::now).unwrap());
+        }
+        sealed.extend(batcher.seal());
+        let found: Vec<_> = sealed
+            .iter()
+            .map(|batch| {
+                let format = match batch.delayed {
+                    true => hulse_model::PayloadFormat::Delayed,
+                    false => hulse_model::PayloadFormat::Messages,
+                };
+                let messages = format.messages(&batch.payload).unwrap();
+                assert_eq!(
+                    messages.map(Result::unwrap).count(),
+                    batch.messages as usize
+                );
+                (batch.messages, format.due_ms(&batch.payload))
+            })
+            .collect();
+        assert_eq!(found, [(1, None), (2, Some(5)), (1, Some(6)), (2, None)]);
+        let of_all: usize = sealed.iter().map(SealedBatch::message_bytes).sum();
+        assert_eq!(of_all, bytes, "what was taken of the budget is given back");
     }
 
     #[test]

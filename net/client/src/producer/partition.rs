@@ -96,7 +96,7 @@ pub(super) struct Outcomes {
 impl Outcomes {
     pub(super) fn add(&mut self, batch: SealedBatch, outcome: Result<Stored, ClientError>) {
         self.messages += batch.messages as usize;
-        self.bytes += batch.payload.len();
+        self.bytes += batch.message_bytes();
         self.ended.push((batch.receipt, outcome));
     }
 
@@ -242,6 +242,7 @@ impl PartitionProducer {
                 sequence: batch.sequence,
                 messages: batch.messages,
                 skipped: batch.skipped,
+                delayed: batch.delayed,
                 payload: &batch.payload,
             });
             let correlation = link.slot.connection().correlation();

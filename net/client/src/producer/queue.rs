@@ -150,6 +150,7 @@ mod tests {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload: Bytes::copy_from_slice(&sequence.to_le_bytes()),
             opened: Instant::now(),
             receipt: Arc::new(BatchReceipt::new(sequence, -1)),

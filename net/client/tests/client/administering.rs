@@ -1,7 +1,7 @@
 //! Administration: requests, answers, and answers that were lost.
 
-use hulse_client::{AckLevel, ClientError, SeekTo, Status, TopicSpec};
-use hulse_wire::{Admin, AdminDone, ErrorReply, Reply, Request};
+use hulse_client::{AckLevel, ClientError, Policy, PolicyChange, SeekTo, Status, TopicSpec};
+use hulse_wire::{Admin, AdminDone, ErrorReply, Reply, Request, Tenancy};
 
 use crate::broker::{Broker, within};
 
@@ -168,4 +168,89 @@ async fn names_are_checked_before_anything_is_sent() {
     );
     drop((client, admin));
     assert!(peer.until_closed().await.is_empty());
+}
+
+const TENANTS: &[u8] = br#"{"tenants":[{"name":"acme","namespaces":2}]}"#;
+const POLICIES: &[u8] = br#"{"scope":"acme/eu","level":"namespace","policies":{"ttl_ms":5000}}"#;
+
+#[tokio::test]
+async fn a_tenant_whose_answer_was_lost_is_recognised_and_policies_travel() {
+    let broker = Broker::start().await;
+    let (client, mut peer) = broker.connected(broker.client()).await;
+    let admin = client.admin();
+    let answering = async {
+        peer.next().await;
+        drop(peer);
+        let mut peer = broker.welcome().await;
+        let again = peer.next().await;
+        peer.refuse(
+            &again,
+            ErrorReply::new(Status::NamespaceExists, "there is one"),
+        )
+        .await;
+        let list = peer.next().await;
+        let Request::Admin(Admin::Tenancy(Tenancy::ListTenants)) = list.request() else {
+            panic!("{:?}", list.request())
+        };
+        let done = Reply::AdminDone(AdminDone { json: TENANTS });
+        peer.reply(0, list.correlation, &done).await;
+        peer
+    };
+    let (created, mut peer) =
+        within(async { tokio::join!(admin.create_tenant("acme"), answering) }).await;
+    assert_eq!(created.unwrap().namespaces, 2);
+
+    let change = PolicyChange {
+        policy: Policy::TtlMs,
+        value: Some(5_000),
+    };
+    let answering = async {
+        let frame = peer.next().await;
+        let Request::Admin(Admin::Tenancy(Tenancy::SetPolicies { scope, changes })) =
+            frame.request()
+        else {
+            panic!("{:?}", frame.request())
+        };
+        assert_eq!(
+            (scope.to_string().as_str(), &changes[..]),
+            ("acme/eu", &[change][..])
+        );
+        let done = Reply::AdminDone(AdminDone { json: POLICIES });
+        peer.reply(0, frame.correlation, &done).await;
+    };
+    let changes = [change];
+    let (set, ()) =
+        within(async { tokio::join!(admin.set_policies("acme/eu", &changes), answering) }).await;
+    assert_eq!(set.unwrap().policies["ttl_ms"], 5_000);
+}
+
+#[tokio::test]
+async fn what_no_policy_or_name_can_be_is_refused_before_anything_is_sent() {
+    let broker = Broker::start().await;
+    let (client, _peer) = broker.connected(broker.client()).await;
+    let admin = client.admin();
+    let error = within(admin.create_namespace("acme")).await.unwrap_err();
+    let namespace = "namespace";
+    assert!(
+        matches!(error, ClientError::InvalidName { what, .. } if what == namespace),
+        "{error}"
+    );
+    let wrong = PolicyChange {
+        policy: Policy::RateBytes,
+        value: Some(0),
+    };
+    let error = within(admin.set_policies("acme", &[wrong]))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ClientError::InvalidArgument { .. }),
+        "{error}"
+    );
+    let error = within(admin.grant("acme/eu", "app", &[]))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ClientError::InvalidArgument { .. }),
+        "{error}"
+    );
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hulse_metadata::catalog::TopicSpec;
 use hulse_metadata::records::{AckLevel as Level, TopicRecord};
-use hulse_model::{PartitionId, Status, SubscriptionName, TopicName};
+use hulse_model::{PartitionId, Scope, Status, SubscriptionName, TopicName};
 use hulse_wire::AckLevel;
 use hulse_wire::json::TopicList;
 use serde_json::to_vec;
@@ -43,6 +43,7 @@ impl Control {
                 topic,
                 subscription,
             } => self.delete_subscription(&topic, subscription).await,
+            Question::Tenancy(asked) => self.answer_tenancy(asked).await,
         }
     }
 
@@ -111,6 +112,7 @@ impl Control {
     async fn delete_topic(&self, name: &TopicName) -> Result<Told, Refused> {
         let deleted = self.catalog.delete_topic(name, wall_ms()).await;
         deleted.map_err(|error| (error.status(), error.to_string()))?;
+        self.rates.forget(&Scope::Topic(name.clone()));
         self.remove_deleted().await?;
         json(&TopicList {
             topics: vec![name.to_string()],
@@ -196,7 +198,7 @@ impl Control {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Told, Refused> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<Told, Refused> {
     let bytes = to_vec(value).map_err(|error| (Status::Internal, error.to_string()))?;
     Ok(Told::Json(bytes))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hulse_metadata::records::{AckLevel as Level, TopicRecord};
-use hulse_model::PartitionId;
+use hulse_model::{Effective, PartitionId};
 use hulse_shard::{PartitionStats, SubscriptionStats};
 use hulse_wire::PROTOCOL_VERSION;
 use hulse_wire::json::{
@@ -13,7 +13,8 @@ use hulse_wire::json::{
 };
 
 use super::partitions::partition_number;
-use super::{Control, Refused};
+use super::tenancy::{effective, values};
+use super::{Control, Refused, held_back};
 use crate::messages::{CoreCounts, Order};
 use crate::time::millis;
 
@@ -25,6 +26,8 @@ impl Control {
     ) -> Result<TopicDescription, Refused> {
         let stats = self.partition_stats(topic).await?;
         let consumers = Consumers::of(stats.values().map(|(_, stats)| stats), topic);
+        let levels = self.levels().await?;
+        let above = levels.of_namespace(&topic.name.in_namespace());
         let partitions = topic
             .partitions
             .iter()
@@ -57,6 +60,9 @@ impl Control {
                 Level::Memory => "memory".to_owned(),
             },
             min_isr: topic.min_isr,
+            policies: values(&topic.policies),
+            effective: effective(&Effective::of(above.iter().chain([&topic.policies]))),
+            held_back: self.held_back_of(topic).await?,
             partitions: partitions.collect(),
         })
     }
@@ -66,7 +72,11 @@ impl Control {
         &self,
         topic: &TopicRecord,
     ) -> Result<SubscriptionList, Refused> {
-        let partitions = self.describe_topic(topic).await?.partitions;
+        let TopicDescription {
+            partitions,
+            held_back,
+            ..
+        } = self.describe_topic(topic).await?;
         let mut subscriptions: Vec<_> = partitions
             .into_iter()
             .flat_map(|partition| partition.subscriptions)
@@ -74,6 +84,7 @@ impl Control {
         subscriptions.sort_by(|a, b| (&a.name, a.partition).cmp(&(&b.name, b.partition)));
         Ok(SubscriptionList {
             topic: topic.name.to_string(),
+            held_back,
             subscriptions,
         })
     }
@@ -105,6 +116,12 @@ impl Control {
                 .iter()
                 .map(|topic| topic.partitions.len() as u64)
                 .sum(),
+            held_back: self
+                .held_back(None)
+                .await?
+                .iter()
+                .map(held_back::told)
+                .collect(),
             cores: cores.collect(),
         })
     }
@@ -229,6 +246,8 @@ fn subscription(
         partition,
         mark: stats.mark.to_string(),
         backlog_entries: stats.backlog_entries,
+        backlog_bytes: stats.backlog_bytes,
+        holds_back: stats.holds_back.clone(),
         acknowledged_ranges: stats.acknowledged_ranges as u64,
         consumers: stats
             .consumers
@@ -247,6 +266,7 @@ fn subscription(
             reason: blocked.reason.to_owned(),
             consumer: blocked.consumer.clone(),
             entry: blocked.entry.map(|entry| entry.0),
+            due_ms: blocked.due_ms,
             text: blocked.text.clone(),
         }),
     }

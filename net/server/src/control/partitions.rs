@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hulse_metadata::catalog::core_of;
+use hulse_metadata::catalog::{Levels, core_of};
 use hulse_metadata::records::{AckLevel as Level, TopicRecord};
 use hulse_metadata::{ManyOutcome, Store, Swap};
-use hulse_model::{GroupId, PartitionId, Status, Term, TopicName};
-use hulse_shard::{AckLevel, PartitionSpec};
+use hulse_model::{GroupId, PartitionId, Scope, Status, Term, TopicName};
+use hulse_shard::{AckLevel, PartitionPolicies, PartitionSpec};
 
 use super::{Control, Known, Refused};
 use crate::messages::Order;
@@ -49,10 +49,12 @@ pub(crate) fn specs(
     groups: &BTreeMap<GroupId, Group>,
     cores: usize,
     made: impl Fn(PartitionId) -> bool,
+    policies: impl Fn(&TopicRecord) -> PartitionPolicies,
 ) -> (Vec<Vec<PartitionSpec>>, Vec<(PartitionId, TopicName)>) {
     let mut by_core: Vec<Vec<PartitionSpec>> = vec![Vec::new(); cores];
     let mut orphans = Vec::new();
     for topic in topics {
+        let policies = policies(topic);
         for (index, partition) in topic.partitions.iter().enumerate() {
             let Some(group) = groups.get(&partition.group) else {
                 orphans.push((partition.id, topic.name.clone()));
@@ -68,6 +70,7 @@ pub(crate) fn specs(
                     Level::Memory => AckLevel::Memory,
                 },
                 may_create: !made(partition.id),
+                policies: policies.clone(),
             });
         }
     }
@@ -156,12 +159,14 @@ impl Control {
         let made = read_made(self.catalog.store())
             .await
             .map_err(|e| (Status::NotReady, e))?;
+        let (levels, policies) = self.policies_of(topic).await?;
         let (by_core, orphans) = self.known(|known| {
             specs(
                 std::slice::from_ref(topic),
                 &known.groups,
                 self.cores.len(),
                 |id| made.contains(&id),
+                |_| policies.clone(),
             )
         });
         if let Some((partition, name)) = orphans.first() {
@@ -193,7 +198,19 @@ impl Control {
         }
         let ids = topic.partitions.iter().map(|partition| partition.id);
         let new: Vec<_> = ids.filter(|id| !made.contains(id)).collect();
-        note_made(self.catalog.store(), &new).await
+        note_made(self.catalog.store(), &new).await?;
+        // Whoever has changed them since did not know of these partitions.
+        if self.levels().await? != levels {
+            self.apply_policies(&Scope::Topic(topic.name.clone()))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What every tenant and namespace says.
+    pub(super) async fn levels(&self) -> Result<Levels, Refused> {
+        let levels = self.catalog.levels().await;
+        levels.map_err(|error| (error.status(), error.to_string()))
     }
 
     /// Reads the groups of a topic that are not known yet: a first topic of its placement has made

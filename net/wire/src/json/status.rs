@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::tenancy::HeldBack;
+
 /// The broker as a whole.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,6 +37,9 @@ pub struct BrokerStatus {
     pub topics: u64,
     /// Number of partitions.
     pub partitions: u64,
+    /// The quotas that hold producers back just now, the first hundred of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<HeldBack>,
     /// The cores, in their order.
     pub cores: Vec<CoreStatus>,
 }

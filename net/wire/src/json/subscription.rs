@@ -5,12 +5,17 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::tenancy::HeldBack;
+
 /// The subscriptions of one topic.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SubscriptionList {
     /// Full name of the topic.
     pub topic: String,
+    /// The quotas that hold the topic's producers back just now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<HeldBack>,
     /// One description for each subscription and partition, by name, then partition.
     pub subscriptions: Vec<SubscriptionDescription>,
 }
@@ -32,6 +37,11 @@ pub struct SubscriptionDescription {
     /// Entries of the partition from the mark to the high watermark that are not wholly
     /// acknowledged.
     pub backlog_entries: u64,
+    /// About how many bytes of the partition lie behind the mark: what counts towards a backlog quota.
+    pub backlog_bytes: u64,
+    /// Why it keeps producers from publishing, as a sentence; absent while it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds_back: Option<String>,
     /// Ranges of messages above the mark that are acknowledged.
     pub acknowledged_ranges: u64,
     /// The consumers that are connected to this partition.
@@ -48,7 +58,7 @@ pub struct SubscriptionDescription {
 #[serde(default)]
 pub struct BlockedDescription {
     /// One of `no-consumer`, `no-permits`, `paused`, `consumer-full`, `subscription-full`,
-    /// `draining`, `no-owner`, `handing-over`, `unacknowledged`, `unreadable`, `caught-up`:
+    /// `draining`, `no-owner`, `delayed`, `handing-over`, `unacknowledged`, `unreadable`, `caught-up`:
     /// `docs/delivery.md` says what each means.
     pub reason: String,
     /// The consumer that it waits for, by name, if it waits for one.
@@ -58,6 +68,9 @@ pub struct BlockedDescription {
     /// acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<u64>,
+    /// When that entry is due, in milliseconds since 1970, where the reason is `delayed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_ms: Option<u64>,
     /// The reason as a sentence.
     pub text: String,
 }

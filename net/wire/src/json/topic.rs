@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::subscription::SubscriptionDescription;
+use super::tenancy::{HeldBack, PolicyValues};
 
 /// The names of all topics.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,6 +34,14 @@ pub struct TopicDescription {
     pub ack: String,
     /// The fewest members that the in-sync set may shrink to.
     pub min_isr: u32,
+    /// The policies that are set for it alone.
+    pub policies: PolicyValues,
+    /// What holds for it by all levels together: rates hold at each level by themselves and are not
+    /// among them.
+    pub effective: PolicyValues,
+    /// The quotas that hold its producers back just now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<HeldBack>,
     /// The partitions, in rising order; a topic without partitions has one with the number -1.
     pub partitions: Vec<PartitionDescription>,
 }

@@ -407,6 +407,51 @@ fn a_topic_cannot_be_created_out_of_bounds() {
     assert_eq!(create_topic(1, "\t", 2), refused(name));
 }
 
+fn tenancy(verb: schema::AdminVerb, scope: &str, change: (u8, i64), bits: u8) -> FrameError {
+    let mut builder = FlatBufferBuilder::new();
+    let scope = Some(builder.create_string(scope));
+    let role = Some(builder.create_string("app"));
+    let (policy, value) = change;
+    let change = schema::PolicyChange::new(value, policy, true);
+    let args = schema::AdminArgs {
+        verb,
+        scope,
+        role,
+        policies: Some(builder.create_vector(&[change])),
+        permissions: bits,
+        ..schema::AdminArgs::default()
+    };
+    let admin = schema::Admin::create(&mut builder, &args);
+    builder.finish_minimal(admin);
+    Request::decode(&frame(Kind::Admin, builder.finished_data())).expect_err("it is refused")
+}
+
+#[test]
+fn policies_and_permissions_cannot_be_out_of_bounds() {
+    let kind = Kind::Admin;
+    let refused = |violation| FrameError::Field { kind, violation };
+    let range = |field, value| refused(Violation::OutOfRange { field, value });
+    let set = schema::AdminVerb::SetPolicies;
+    assert_eq!(tenancy(set, "a/b", (6, 1), 0), range("policy", 6));
+    assert_eq!(tenancy(set, "a/b", (0, -2), 0), range("retention_ms", -2));
+    assert_eq!(tenancy(set, "a/b", (4, 0), 0), range("rate_bytes_per_s", 0));
+    let name = |source| {
+        refused(Violation::Name {
+            field: "scope",
+            source,
+        })
+    };
+    let shape = NameError::NamespaceShape;
+    assert_eq!(tenancy(set, "a/b/c", (0, 1), 0), name(shape));
+    let part = tenancy(set, "persistent://a/b/c-partition-1", (0, 1), 0);
+    assert_eq!(part, name(NameError::Shape));
+    let grant = schema::AdminVerb::GrantPermissions;
+    assert_eq!(tenancy(grant, "a/b", (0, 1), 0), range("permissions", 0));
+    assert_eq!(tenancy(grant, "a/b", (0, 1), 8), range("permissions", 8));
+    assert_eq!(tenancy(grant, "a", (0, 1), 1), name(shape));
+    assert!(!tenancy(grant, "a", (0, 1), 1).is_fatal());
+}
+
 #[test]
 fn a_range_of_versions_cannot_be_upside_down() {
     let mut builder = FlatBufferBuilder::new();

@@ -150,6 +150,7 @@ fn the_largest_of_everything_fits() {
         sequence: 0,
         messages: ENTRY_MESSAGES_MAX,
         skipped: false,
+        delayed: false,
         payload: &payload,
     };
     Request::Produce(produce).encode(&mut out, 1, 1).unwrap();
@@ -213,6 +214,7 @@ fn what_is_over_a_limit_is_not_written() {
             sequence,
             messages,
             skipped: false,
+            delayed: false,
             payload,
         })
     };

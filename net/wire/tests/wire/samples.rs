@@ -1,11 +1,12 @@
 //! One request or reply of every kind, with every field set to something that is not its default.
 
-use hulse_model::{Offset, PartitionId, Position, Status, Term};
+use hulse_model::{Offset, PartitionId, Permission, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
     Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic,
-    Deliver, ErrorReply, FrameEncoder, Hello, Kind, LastStored, Located, Lookup, OpenProducer,
-    PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts, Redeliver, Reply, Request,
-    Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Welcome,
+    Deliver, ErrorReply, FrameEncoder, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup,
+    OpenProducer, PartitionPlace, Permissions, Permits, Produce, ProducerOpened, Receipt, Receipts,
+    Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
+    SubscriptionType, Tenancy, Welcome,
 };
 
 const RANGES: &[AckRange] = &[
@@ -18,6 +19,17 @@ const RANGES: &[AckRange] = &[
         offset: Offset(9),
         first_index: 3,
         last_index: 4,
+    },
+];
+
+const CHANGES: &[PolicyChange] = &[
+    PolicyChange {
+        policy: Policy::TtlMs,
+        value: Some(0x0102_0304_0506),
+    },
+    PolicyChange {
+        policy: Policy::RateMessages,
+        value: None,
     },
 ];
 
@@ -95,7 +107,8 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 sequence: 41,
                 messages: 3,
                 skipped: true,
-                payload: b"three messages",
+                delayed: true,
+                payload: b"the due time and three messages",
             }),
         ),
         (4, 7, Request::Close),
@@ -144,6 +157,7 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 entries: ENTRIES.into(),
             }),
         ),
+        (5, 12, Request::GetLast),
         (
             0,
             11,
@@ -155,6 +169,23 @@ pub(crate) fn requests() -> Vec<Sample<Request<'static>>> {
                 ack: AckLevel::Memory,
                 min_isr: 2,
             })),
+        ),
+        (
+            0,
+            12,
+            Request::Admin(Admin::Tenancy(Tenancy::SetPolicies {
+                scope: parsed("acme/web"),
+                changes: CHANGES.to_vec(),
+            })),
+        ),
+        (
+            0,
+            13,
+            Request::Admin(Admin::Tenancy(Tenancy::GrantPermissions(Permissions {
+                namespace: parsed("acme/web"),
+                role: parsed("app"),
+                permissions: vec![Permission::Produce, Permission::Administer],
+            }))),
         ),
     ]
 }
@@ -255,6 +286,22 @@ pub(crate) fn replies() -> Vec<Sample<Reply<'static>>> {
         ),
         (5, 9, Reply::Acked),
         (5, 0, Reply::Active(Active { active: true })),
+        (
+            5,
+            12,
+            Reply::Last(Last {
+                last: Some(LastMessage {
+                    term: Term(2),
+                    offset: Offset(8),
+                    index: 3,
+                }),
+                mark: Position {
+                    offset: Offset(5),
+                    index: 2,
+                },
+                high_watermark: Offset(9),
+            }),
+        ),
         (
             0,
             11,

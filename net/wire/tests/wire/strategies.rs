@@ -3,14 +3,21 @@
 use std::fmt::Debug;
 use std::str::FromStr;
 
-use hulse_model::limits::{CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, TOPIC_PARTITIONS_MAX};
-use hulse_model::{Offset, PartitionId, Position, ProducerName, SubscriptionName, Term, TopicName};
+use hulse_model::delayed::DUE_TIME_BYTES;
+use hulse_model::limits::{
+    CONSUMER_PERMITS_MAX, ENTRY_MESSAGES_MAX, POLICY_VALUE_MAX, TOPIC_PARTITIONS_MAX,
+};
+use hulse_model::{
+    NamespaceName, Offset, PartitionId, Permission, Policy, PolicyChange, Position, ProducerName,
+    Scope, SubscriptionName, TenantName, Term, TopicName,
+};
 use hulse_wire::{
     ACK_RANGES_MAX, Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons,
-    CreateTopic, Deliver, ErrorReply, Hello, LastStored, Located, Lookup, OpenProducer,
-    PartitionPlace, Permits, Produce, ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt,
-    Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe,
-    Subscribed, SubscriptionRef, SubscriptionType, Welcome,
+    CreateTopic, Deliver, ErrorReply, Hello, Last, LastMessage, LastStored, Located, Lookup,
+    OpenProducer, POLICY_CHANGES_MAX, PartitionPlace, Permissions, Permits, Produce,
+    ProducerOpened, RECEIPTS_MAX, REDELIVER_ENTRIES_MAX, Receipt, Receipts, Redeliver, Reply,
+    Request, Seek, SeekTo, StartFrom, StatusCode, Subscribe, Subscribed, SubscriptionRef,
+    SubscriptionType, Tenancy, Welcome,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -85,14 +92,21 @@ fn ack() -> impl Strategy<Value = Ack<'static>> {
 
 fn produce() -> impl Strategy<Value = Produce<'static>> {
     let sequence = 0..=u64::MAX - u64::from(ENTRY_MESSAGES_MAX);
-    (sequence, 1..=ENTRY_MESSAGES_MAX, any::<bool>(), bytes()).prop_map(
-        |(sequence, messages, skipped, payload)| Produce {
+    (
+        sequence,
+        1..=ENTRY_MESSAGES_MAX,
+        any::<bool>(),
+        any::<bool>(),
+        bytes(),
+    )
+        .prop_map(|(sequence, messages, skipped, delayed, payload)| Produce {
             sequence,
             messages,
             skipped,
+            // What is too short for a time has none.
+            delayed: delayed && payload.len() >= DUE_TIME_BYTES,
             payload,
-        },
-    )
+        })
 }
 
 fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
@@ -143,6 +157,20 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
                 }
             },
         )
+}
+
+fn last() -> impl Strategy<Value = Last> {
+    let message = (any::<u64>(), offset(), any::<u32>());
+    let message = message.prop_map(|(term, offset, index)| LastMessage {
+        term: Term(term),
+        offset,
+        index,
+    });
+    (option::of(message), position(), offset()).prop_map(|(last, mark, high_watermark)| Last {
+        last,
+        mark,
+        high_watermark,
+    })
 }
 
 fn redeliver() -> impl Strategy<Value = Redeliver<'static>> {
@@ -207,6 +235,58 @@ fn admin() -> impl Strategy<Value = Admin<'static>> {
             topic,
             subscription
         }),
+        tenancy().prop_map(Admin::Tenancy),
+    ]
+}
+
+fn namespace() -> impl Strategy<Value = NamespaceName> {
+    "[a-z=:%@+~!$()0-9_-]{1,20}/[a-z]{1,20}".prop_map(|text| parsed(&text))
+}
+
+fn tenant() -> impl Strategy<Value = TenantName> {
+    "[a-z=:%@+~!$()0-9_-]{1,20}".prop_map(|text| parsed(&text))
+}
+
+fn change() -> impl Strategy<Value = PolicyChange> {
+    let policy = prop::sample::select(Policy::ALL.to_vec());
+    (policy, option::of(1_000..=POLICY_VALUE_MAX))
+        .prop_map(|(policy, value)| PolicyChange { policy, value })
+}
+
+fn permissions() -> impl Strategy<Value = Permissions> {
+    let some = prop::sample::subsequence(Permission::ALL.to_vec(), 1..=3);
+    (namespace(), "[a-zA-Z0-9 ä]{1,40}", some).prop_map(|(namespace, role, permissions)| {
+        Permissions {
+            namespace,
+            role: parsed(&role),
+            permissions,
+        }
+    })
+}
+
+fn tenancy() -> impl Strategy<Value = Tenancy> {
+    let scope = || {
+        prop_oneof![
+            tenant().prop_map(Scope::Tenant),
+            namespace().prop_map(Scope::Namespace),
+            topic()
+                .prop_filter("a whole topic", |topic| topic.split_partition().is_none())
+                .prop_map(Scope::Topic),
+        ]
+    };
+    prop_oneof![
+        tenant().prop_map(Tenancy::CreateTenant),
+        Just(Tenancy::ListTenants),
+        tenant().prop_map(Tenancy::DeleteTenant),
+        namespace().prop_map(Tenancy::CreateNamespace),
+        option::of(tenant()).prop_map(Tenancy::ListNamespaces),
+        namespace().prop_map(Tenancy::DeleteNamespace),
+        (scope(), vec(change(), 0..=POLICY_CHANGES_MAX))
+            .prop_map(|(scope, changes)| Tenancy::SetPolicies { scope, changes }),
+        scope().prop_map(Tenancy::DescribePolicies),
+        permissions().prop_map(Tenancy::GrantPermissions),
+        permissions().prop_map(Tenancy::RevokePermissions),
+        namespace().prop_map(Tenancy::ListPermissions),
     ]
 }
 
@@ -265,6 +345,7 @@ pub(crate) fn request() -> impl Strategy<Value = (u32, u64, Request<'static>)> {
         (0..=CONSUMER_PERMITS_MAX).prop_map(|messages| Request::Permits(Permits { messages })),
         ack().prop_map(Request::Ack),
         redeliver().prop_map(Request::Redeliver),
+        Just(Request::GetLast),
         (seek_to(), named_subscription()).prop_map(|(to, named)| Request::Seek(Seek {
             to,
             subscription: Some(named)
@@ -400,6 +481,7 @@ pub(crate) fn reply() -> impl Strategy<Value = (u32, u64, Reply<'static>)> {
         deliver.prop_map(Reply::Deliver),
         Just(Reply::Acked),
         any::<bool>().prop_map(|active| Reply::Active(Active { active })),
+        last().prop_map(Reply::Last),
         bytes().prop_map(|json| Reply::AdminDone(AdminDone { json })),
     ];
     (1..=u32::MAX, any::<u64>(), reply).prop_map(|(stream, correlation, reply)| {

@@ -43,6 +43,11 @@ impl Batch {
         self.ends[..messages].iter().map(|(_, id)| *id)
     }
 
+    /// Those behind the first `messages`.
+    pub(crate) fn rest(&self, messages: usize) -> impl Iterator<Item = MessageId> {
+        self.ends[messages..].iter().map(|(_, id)| *id)
+    }
+
     /// Empties it and keeps its memory.
     pub(crate) fn clear(&mut self) {
         self.text.clear();
@@ -73,6 +78,8 @@ mod tests {
         assert_eq!(ids(3), ["1:0:0:1", "1:7:1:0"]);
         let each: Vec<_> = batch.ids(2).map(|id| id.to_string()).collect();
         assert_eq!(each, ["1:0:0:0", "1:7:1:0"]);
+        let rest: Vec<_> = batch.rest(2).map(|id| id.to_string()).collect();
+        assert_eq!(rest, ["1:0:0:1"]);
         batch.clear();
         assert_eq!((batch.messages(), batch.text.len()), (0, 0));
     }

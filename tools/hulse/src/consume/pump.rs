@@ -11,13 +11,13 @@ use indicatif::ProgressBar;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::ConsumeArgs;
 use super::asking::Asking;
 use super::batch::Batch;
 use super::ends::Ends;
 use super::form::Form;
 use super::outlet::{Outlet, Written};
 use super::receipts::Receipts;
-use super::{ConsumeArgs, Kind};
 use crate::client::interrupted;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::progress;
@@ -114,7 +114,7 @@ impl<'a> Pump<'a> {
             // Messages and a bar would write over each other.
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        let in_order = args.kind != Kind::Shared;
+        let in_order = !args.kind.is_shared();
         Ok(Self {
             client,
             consumer,
@@ -205,8 +205,9 @@ impl<'a> Pump<'a> {
     /// written and not acknowledged yet cannot be at its end: it is acknowledged first.
     async fn ask(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
-        if !self.receipts.settled() {
-            self.receipts.acknowledge();
+        let settled = self.receipts.settled();
+        self.receipts.acknowledge();
+        if !settled {
             self.asking.asked(began, Duration::ZERO);
             return Ok(());
         }
@@ -242,6 +243,8 @@ impl<'a> Pump<'a> {
                 self.form
                     .write(&mut batch.text, text, message.key(), message.value());
                 batch.ended(id);
+            } else {
+                self.consumer.not_done(&message.message_id());
             }
         }
         let mut writing = spawn_blocking(move || {
@@ -256,7 +259,11 @@ impl<'a> Pump<'a> {
                 match timeout(LAST_WRITE, writing).await {
                     Ok(done) => done,
                     // Nobody reads: how much of this is out cannot be known.
-                    Err(_) => return Ok(Some(End::Interrupted)),
+                    Err(_) => {
+                        let ids = messages.iter().map(Received::message_id);
+                        ids.for_each(|id| self.consumer.not_done(&id));
+                        return Ok(Some(End::Interrupted));
+                    }
                 }
             }
         };

@@ -1,23 +1,18 @@
 //! Acknowledging what has been written.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use hulse_client::{AckHandle, ClientError, Consumer, MessageId};
-use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
-
-/// Messages that wait to be acknowledged one by one at the most.
-const WRITTEN_MAX: usize = 65_536;
 
 /// What is acknowledged, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledging {
     /// What has been written, at once.
     WhatIsWritten,
-    /// What has been written, this often.
-    Every(Duration),
+    /// What has been written, by the consumer itself.
+    ByItself,
     /// Nothing.
     Nothing,
 }
@@ -47,11 +42,6 @@ impl Unacknowledged {
         }
     }
 
-    /// Whether these are too many to wait with.
-    const fn are_many(&self) -> bool {
-        matches!(self, Self::Each(ids) if ids.len() >= WRITTEN_MAX)
-    }
-
     /// Acknowledges them all.
     fn acknowledge(&mut self, consumer: &Consumer) -> Vec<AckHandle> {
         match self {
@@ -70,8 +60,6 @@ pub(crate) struct Receipts<'a> {
     consumer: &'a Consumer,
     how: Acknowledging,
     written: Unacknowledged,
-    /// When these are acknowledged at the latest.
-    due: Option<Instant>,
     /// Acknowledgements whose receipts have not come.
     waiting: VecDeque<AckHandle>,
 }
@@ -88,28 +76,27 @@ impl<'a> Receipts<'a> {
             } else {
                 Unacknowledged::Each(Vec::new())
             },
-            due: None,
             waiting: VecDeque::new(),
         }
     }
 
     /// The first `messages` of a batch have been written.
     pub(crate) fn written(&mut self, batch: &Batch, messages: usize) {
-        if messages == 0 || self.how == Acknowledging::Nothing {
-            return;
-        }
-        self.written.add(batch, messages);
         match self.how {
-            Acknowledging::Every(interval) if !self.written.are_many() => {
-                self.due.get_or_insert_with(|| Instant::now() + interval);
+            Acknowledging::WhatIsWritten if messages > 0 => {
+                self.written.add(batch, messages);
+                self.acknowledge();
             }
-            _ => self.acknowledge(),
+            Acknowledging::ByItself => batch
+                .rest(messages)
+                .for_each(|id| self.consumer.not_done(&id)),
+            Acknowledging::WhatIsWritten | Acknowledging::Nothing => {}
         }
     }
 
     /// Acknowledges everything that has been written.
     pub(crate) fn acknowledge(&mut self) {
-        self.due = None;
+        self.consumer.commit();
         self.waiting.extend(self.written.acknowledge(self.consumer));
     }
 
@@ -118,35 +105,18 @@ impl<'a> Receipts<'a> {
         self.written.is_empty() && self.waiting.is_empty()
     }
 
-    /// Waits until the next receipt has come, or something is due, which is then acknowledged.
-    /// Never ends when nothing is awaited. To drop the future loses nothing.
+    /// Waits until the next receipt has come. Never ends when nothing is awaited. To drop the future
+    /// loses nothing.
     ///
     /// # Errors
     /// Why an acknowledgement is not durable.
     pub(crate) async fn next(&mut self) -> Result<(), ClientError> {
-        let due = self.due;
-        let due = async {
-            match due {
-                Some(due) => sleep_until(due).await,
-                None => std::future::pending().await,
-            }
+        let received = match self.waiting.front_mut() {
+            Some(receipt) => receipt.await,
+            None => std::future::pending().await,
         };
-        let receipt = async {
-            match self.waiting.front_mut() {
-                Some(receipt) => receipt.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            received = receipt => {
-                self.waiting.pop_front();
-                received
-            }
-            () = due => {
-                self.acknowledge();
-                Ok(())
-            }
-        }
+        self.waiting.pop_front();
+        received
     }
 
     /// Acknowledges what is left and waits for every receipt.

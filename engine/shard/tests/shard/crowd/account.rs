@@ -238,7 +238,7 @@ impl Account {
                 }
             }
             Reply::ProducerOpened { .. } | Reply::Closed => {}
-            Reply::Done | Reply::ProducerWaits { .. } | Reply::Refused(_) => {
+            Reply::Done | Reply::ProducerWaits { .. } | Reply::Last { .. } | Reply::Refused(_) => {
                 panic!("{to:?} is told {reply:?}")
             }
         }
