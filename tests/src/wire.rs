@@ -243,6 +243,7 @@ impl Wire {
             permits,
             priority: 0,
             member: 0,
+            durable: true,
         });
         self.ask(stream, &request, |reply| match reply {
             Reply::Subscribed(subscribed) => Ok(subscribed),

@@ -8,7 +8,9 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use hulse_client::{Access, Client, ClientError, Consumer, Producer, Status, SubscriptionType};
+use hulse_client::{
+    Access, Client, ClientError, Consumer, Producer, StartFrom, Status, SubscriptionType,
+};
 use hulse_tests::{Broker, Hulse, LIMIT, Running, Wire, wait_until};
 use hulse_wire::{Hello, MAGIC, Reply, Request};
 use rustix::process::Signal;
@@ -156,6 +158,61 @@ fn a_subscription_without_consumers_changes_its_type_and_keeps_its_holes() {
     );
 }
 
+#[test]
+fn readers_read_for_themselves_and_go_on_after_a_crash() {
+    let runtime = Runtime::new().unwrap();
+    let mut broker = Broker::start(1);
+    Hulse::to(&broker, "produce jobs")
+        .input(b"a\nb\nc\n")
+        .done();
+    assert_eq!(stored(&broker), ["a", "b", "c"]);
+    let ids = Hulse::to(&broker, "consume jobs --until-end --json").done();
+    let second: serde_json::Value =
+        serde_json::from_slice(ids.split(|byte| *byte == b'\n').nth(1).unwrap()).unwrap();
+    let from = format!(
+        "consume jobs --until-end --from {}",
+        second["id"].as_str().unwrap()
+    );
+    assert_eq!(Hulse::to(&broker, &from).done(), b"b\nc\n");
+    let (client, reader, latest) = runtime.block_on(async {
+        let client = Client::builder(&broker.server()).connect().await.unwrap();
+        let reader = client.reader("jobs").build().await.unwrap();
+        let latest = client.reader("jobs").start(StartFrom::Latest);
+        let latest = latest.build().await.unwrap();
+        for value in ["a", "b"] {
+            let message = timeout(LIMIT, reader.read()).await.unwrap().unwrap();
+            assert_eq!(message.value(), value.as_bytes());
+        }
+        (client, reader, latest)
+    });
+    let subscriptions = broker.partition("jobs").subscriptions;
+    assert!(
+        subscriptions.iter().all(|it| !it.durable),
+        "{subscriptions:?}"
+    );
+    assert_eq!(
+        subscriptions.len(),
+        2,
+        "what the commands read with is gone"
+    );
+    broker.kill9();
+    broker.restart(1);
+    Hulse::to(&broker, "produce jobs").input(b"d\n").done();
+    runtime.block_on(async {
+        for value in ["c", "d"] {
+            let message = timeout(LIMIT, reader.read()).await.unwrap().unwrap();
+            assert_eq!(message.value(), value.as_bytes());
+        }
+        let message = timeout(LIMIT, latest.read()).await.unwrap().unwrap();
+        assert_eq!(message.value(), b"d");
+        reader.close().await.unwrap();
+        latest.close().await.unwrap();
+        drop(client);
+    });
+    assert_eq!(broker.partition("jobs").subscriptions, []);
+    assert_eq!(stored(&broker), ["a", "b", "c", "d"]);
+}
+
 /// A client of this process.
 async fn connect(broker: &Broker) -> Client {
     Client::builder(&broker.server()).connect().await.unwrap()
@@ -169,7 +226,7 @@ async fn producer(client: &Client, access: Access) -> Result<Producer, ClientErr
 
 /// What the topic holds.
 fn stored(broker: &Broker) -> Vec<String> {
-    let all = Hulse::to(broker, "consume jobs -s all --until-end --ack none").done();
+    let all = Hulse::to(broker, "consume jobs --until-end").done();
     let text = String::from_utf8(all).unwrap();
     text.lines().map(str::to_owned).collect()
 }

@@ -37,6 +37,9 @@ pub const CONNECTION_STREAMS_MAX: usize = 1024;
 /// The most subscriptions of one partition.
 pub const PARTITION_SUBSCRIPTIONS_MAX: usize = 100_000;
 
+/// The most subscriptions of one partition that are not durable.
+pub const PARTITION_READERS_MAX: usize = 10_000;
+
 /// The most producer names that one partition remembers for deduplication. The one that has been
 /// silent for longest is forgotten first.
 pub const PARTITION_PRODUCERS_MAX: usize = 10_000;

@@ -8,6 +8,7 @@ use crate::command::{AckedMessages, Clock, StreamKey};
 use crate::consume::Seat;
 use crate::effect::{Refusal, Reply};
 use crate::partition::Partition;
+use crate::readers::find;
 use crate::sibling::Answer;
 
 impl<D: Disk> Partition<D> {
@@ -23,10 +24,7 @@ impl<D: Disk> Partition<D> {
     ) -> Result<(), Refusal> {
         self.check_delivered(up_to.offset)?;
         let subscription = seat.subscription;
-        let kind = self
-            .state
-            .subscription(subscription)
-            .map(Subscription::kind);
+        let kind = find(&self.state, &self.readers, subscription).map(Subscription::kind);
         if let Some(SubscriptionKind::Shared | SubscriptionKind::KeyShared) = kind {
             let text = "a consumer that shares its subscription cannot acknowledge everything up to a \
                         message, since others have some of it: acknowledge single messages";
@@ -92,7 +90,7 @@ impl<D: Disk> Partition<D> {
             }
             moved
         })?;
-        if let Some(state) = self.state.subscription(subscription)
+        if let Some(state) = find(&self.state, &self.readers, subscription)
             && let Some(served) = self.consumers.served(subscription)
         {
             for one in acked {
@@ -134,6 +132,21 @@ impl<D: Disk> Partition<D> {
         receipt: Option<u64>,
         apply: impl FnOnce(&mut Cursor) -> bool,
     ) -> Result<(), Refusal> {
+        if let Some(reader) = self.readers.get_mut(subscription) {
+            self.counters.acknowledgements += 1;
+            apply(reader.cursor_mut());
+            // Nothing of it is written, so the changes are not kept for a record.
+            while reader.take_changes().is_some() {}
+            if let Some(correlation) = receipt {
+                let reply = Reply::Acked;
+                self.sibling.push_due(Answer {
+                    to,
+                    correlation,
+                    reply,
+                });
+            }
+            return Ok(());
+        }
         // Without a receipt an acknowledgement is kept as well as can be: in memory, if need be.
         if receipt.is_some()
             && let Some(refusal) = self.refused_record(clock.monotonic_ms)

@@ -28,6 +28,8 @@ pub enum StartFrom {
     Earliest,
     /// What comes after the newest.
     Latest,
+    /// The message at this place, or the nearest that exists.
+    Position(Position),
 }
 
 /// Where a subscription is set to.
@@ -101,6 +103,8 @@ pub enum Command<'a> {
         member: Option<u64>,
         /// Messages that may be delivered at once.
         permits: u32,
+        /// Whether the subscription outlives its consumers.
+        durable: bool,
     },
     /// So many messages more may be delivered.
     Permits(u32),

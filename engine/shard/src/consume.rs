@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hulse_log::{Disk, ReadError, is_out_of_files};
-use hulse_model::limits::{CONNECTION_DELIVERY_BYTES_MAX, CONSUMER_PERMITS_MAX};
+use hulse_model::limits::{
+    CONNECTION_DELIVERY_BYTES_MAX, CONSUMER_PERMITS_MAX, PARTITION_READERS_MAX,
+};
 use hulse_model::{Offset, Position, Status, SubscriptionName};
 use hulse_subscription::{
     AttachError, Blocked, Claim, ConsumerId, DispatchLimits, Dispatcher, Next, Subscription,
@@ -15,6 +17,7 @@ use crate::effect::{Effect, Refusal, Reply};
 use crate::outlets::Outlets;
 use crate::partition::{Partition, unopened};
 use crate::probes::Obstacle;
+use crate::readers::{Readers, find};
 use crate::served::{Attached, Served, Warming};
 use crate::sibling::Answer;
 use crate::stats::{BlockedStats, ConsumerStats, SubscriptionStats};
@@ -33,6 +36,7 @@ pub(crate) struct Subscribing {
     pub(crate) priority: u8,
     pub(crate) member: Option<u64>,
     pub(crate) permits: u32,
+    pub(crate) durable: bool,
 }
 
 /// A consumer's place: its subscription, and its number within the subscription's dispatcher.
@@ -111,12 +115,18 @@ impl<D: Disk> Partition<D> {
             let text = format!("{permits} permits are over the limit of {CONSUMER_PERMITS_MAX}");
             return Err(Refusal::new(Status::InvalidArgument, text).into());
         }
-        let known = self.state.subscription_id(name);
+        let known = match wanted.durable {
+            true => self.state.subscription_id(name),
+            false => self.readers.id(name),
+        };
         if let Some(obstacle) = known.and_then(|id| self.refused_consumer(id, kind)) {
             return Err(obstacle);
         }
         let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
-        let refused_record = self.refused_record(clock.monotonic_ms);
+        let refused_record = match wanted.durable {
+            true => self.refused_record(clock.monotonic_ms),
+            false => None,
+        };
         let change = known.and_then(|id| self.state.plan_set_kind(id, kind));
         let (id, created) = match (known, &refused_record) {
             (Some(id), None) => {
@@ -131,26 +141,14 @@ impl<D: Disk> Partition<D> {
             // Reading needs no record, unless the subscription itself may yet be forgotten.
             (Some(id), Some(_)) if !self.sibling.makes(id) => (id, false),
             (_, Some(refusal)) => return Err(refusal.clone().into()),
-            (None, None) => {
-                let from = match wanted.start {
-                    StartFrom::Earliest => log_start,
-                    StartFrom::Latest => high_watermark,
-                };
-                let planned = self.state.plan_create(name, kind, Position::at(from));
-                let record = planned.map_err(|e| Refusal::new(Status::OverLimit, e.to_string()))?;
-                self.store_record(clock, Some(record), Offset::ZERO, Vec::new());
-                // It may begin behind all others.
-                self.quota.forget();
-                let id = self.state.subscription_id(name);
-                (id.expect("it has just been made"), true)
-            }
+            (None, None) => (self.make_subscription(clock, wanted)?, true),
         };
         let served = self.consumers.by_subscription.entry(id);
         let served = served.or_insert_with(|| {
             let number = u32::try_from(self.spec.index).unwrap_or(0);
             Served::new(Dispatcher::new(kind, number, DispatchLimits::default()))
         });
-        let subscription = self.state.subscription(id).expect("it is there");
+        let subscription = find(&self.state, &self.readers, id).expect("it is there");
         let claim = Claim {
             priority: wanted.priority,
             name: &wanted.consumer,
@@ -169,9 +167,7 @@ impl<D: Disk> Partition<D> {
             })?;
         let given = served.dispatcher.permits(consumer, permits);
         given.expect("the permits are within their limit");
-        let mark = self
-            .state
-            .subscription(id)
+        let mark = find(&self.state, &self.readers, id)
             .map_or(Position::at(log_start), |s| s.cursor().mark());
         let answer = Answer {
             to,
@@ -183,7 +179,7 @@ impl<D: Disk> Partition<D> {
                 created,
             },
         };
-        if refused_record.is_some() {
+        if refused_record.is_some() || !wanted.durable {
             // Reading goes on when nothing can be written any more.
             self.sibling.push_due(answer);
         } else {
@@ -195,9 +191,38 @@ impl<D: Disk> Partition<D> {
         })
     }
 
+    /// Makes the subscription that a consumer asks for, and gives its id.
+    fn make_subscription(&mut self, clock: Clock, wanted: &Subscribing) -> Result<u64, Refusal> {
+        let (name, kind) = (&wanted.subscription, wanted.kind);
+        let (high_watermark, log_start) = (self.high_watermark(), self.store.entries.start());
+        let position = match wanted.start {
+            StartFrom::Earliest => Position::at(log_start),
+            StartFrom::Latest => Position::at(high_watermark),
+            StartFrom::Position(position) => {
+                let (first, end) = (log_start, high_watermark.max(log_start));
+                self.existing(position.clamp(Position::at(first), Position::at(end)))
+            }
+        };
+        if !wanted.durable {
+            return self.readers.make(name, kind, position).ok_or_else(|| {
+                let text = format!(
+                    "the partition has {PARTITION_READERS_MAX} readers, and no more may be"
+                );
+                Refusal::new(Status::OverLimit, text)
+            });
+        }
+        let planned = self.state.plan_create(name, kind, position);
+        let record = planned.map_err(|e| Refusal::new(Status::OverLimit, e.to_string()))?;
+        self.store_record(clock, Some(record), Offset::ZERO, Vec::new());
+        // It may begin behind all others.
+        self.quota.forget();
+        let id = self.state.subscription_id(name);
+        Ok(id.expect("it has just been made"))
+    }
+
     /// Why a known subscription takes no consumer of this kind, if it does not.
     fn refused_consumer(&self, id: u64, kind: SubscriptionKind) -> Option<Obstacle> {
-        let subscription = self.state.subscription(id)?;
+        let subscription = find(&self.state, &self.readers, id)?;
         let attached = self.consumers.any_of(id)?;
         let (name, is) = (subscription.name(), subscription.kind());
         let text = if is != kind {
@@ -230,18 +255,23 @@ impl<D: Disk> Partition<D> {
         let Ok(served) = self.consumers.of(seat) else {
             return;
         };
-        match self.state.subscription(seat.subscription) {
+        match find(&self.state, &self.readers, seat.subscription) {
             Some(subscription) => served.detach(seat.consumer, subscription.cursor()),
             None => {
                 self.consumers.by_subscription.remove(&seat.subscription);
+                return;
             }
+        }
+        if Readers::owns(seat.subscription) && !served.is_used() {
+            self.consumers.by_subscription.remove(&seat.subscription);
+            self.readers.remove(seat.subscription);
         }
     }
 
     /// A consumer wants entries again: these, or with an empty list all that it has.
     pub(crate) fn redeliver(&mut self, seat: Seat, entries: &[Offset]) -> Result<(), Refusal> {
         let served = self.consumers.of(seat)?;
-        if let Some(subscription) = self.state.subscription(seat.subscription) {
+        if let Some(subscription) = find(&self.state, &self.readers, seat.subscription) {
             let cursor = subscription.cursor();
             served.dispatcher.redeliver(seat.consumer, cursor, entries);
         }
@@ -252,7 +282,7 @@ impl<D: Disk> Partition<D> {
     pub(crate) fn tick_consumers(&mut self, clock: Clock) -> bool {
         let mut changed = false;
         for (id, served) in &mut self.consumers.by_subscription {
-            if let Some(subscription) = self.state.subscription(*id) {
+            if let Some(subscription) = find(&self.state, &self.readers, *id) {
                 let cursor = subscription.cursor();
                 changed |= served.dispatcher.tick(cursor, clock.monotonic_ms);
                 changed |= served.is_used() && served.dispatcher.advance(clock.wall_ms);
@@ -285,7 +315,7 @@ impl<D: Disk> Partition<D> {
         let log = &mut self.store.entries;
         let (from, to) = only.map_or((0, u64::MAX), |id| (id, id));
         for (id, served) in self.consumers.by_subscription.range_mut(from..=to) {
-            let Some(subscription) = self.state.subscription(*id) else {
+            let Some(subscription) = find(&self.state, &self.readers, *id) else {
                 continue;
             };
             if served.is_waiting() || !served.is_used() {
@@ -443,7 +473,9 @@ impl<D: Disk> Partition<D> {
         to: StreamKey,
         correlation: u64,
     ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.refused_record(clock.monotonic_ms) {
+        if !Readers::owns(subscription)
+            && let Some(refusal) = self.refused_record(clock.monotonic_ms)
+        {
             return Err(refusal);
         }
         let (first, end) = (self.store.entries.start(), self.high_watermark());
@@ -468,7 +500,12 @@ impl<D: Disk> Partition<D> {
             correlation,
             reply: Reply::Done,
         };
-        self.store_record(clock, record, Offset::ZERO, vec![answer]);
+        if let Some(reader) = self.readers.get_mut(subscription) {
+            reader.cursor_mut().set(position);
+            self.sibling.push_due(answer);
+        } else {
+            self.store_record(clock, record, Offset::ZERO, vec![answer]);
+        }
         if let Some(served) = self.consumers.served(subscription) {
             served.dispatcher.seek();
         }
@@ -538,6 +575,7 @@ impl<D: Disk> Partition<D> {
             SubscriptionStats {
                 name: subscription.name().to_string(),
                 kind: kind_name(subscription.kind()),
+                durable: !Readers::owns(subscription.id()),
                 mark: cursor.mark(),
                 backlog_entries: cursor.backlog(end),
                 backlog_bytes: self.backlog_bytes(cursor.mark().offset),
@@ -553,7 +591,8 @@ impl<D: Disk> Partition<D> {
                 }),
             }
         };
-        self.state.subscriptions().map(describe).collect()
+        let all = self.state.subscriptions().chain(self.readers.iter());
+        all.map(describe).collect()
     }
 }
 

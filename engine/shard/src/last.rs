@@ -7,6 +7,7 @@ use crate::command::{Clock, StreamKey};
 use crate::consume::{Seat, unreadable};
 use crate::effect::{LastMessage, Refusal, Reply};
 use crate::partition::Partition;
+use crate::readers::find;
 use crate::sibling::Answer;
 
 impl<D: Disk> Partition<D> {
@@ -20,9 +21,7 @@ impl<D: Disk> Partition<D> {
         correlation: u64,
     ) -> Result<(), Refusal> {
         let high_watermark = self.high_watermark();
-        let mark = self
-            .state
-            .subscription(seat.subscription)
+        let mark = find(&self.state, &self.readers, seat.subscription)
             .map(|it| it.cursor().mark())
             .unwrap_or_default();
         let answer = Answer {

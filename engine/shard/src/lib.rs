@@ -28,6 +28,7 @@ mod probes;
 mod produce;
 mod quota;
 mod rate;
+mod readers;
 mod receipts;
 mod recovery;
 mod seats;

@@ -16,6 +16,7 @@ use crate::leaving::Leaving;
 use crate::policies::PartitionPolicies;
 use crate::probes::Claimant;
 use crate::quota::Quota;
+use crate::readers::Readers;
 use crate::receipts::Receipts;
 use crate::seats::SeatChanges;
 use crate::sibling::SiblingQueue;
@@ -60,6 +61,7 @@ pub(crate) struct Partition<D: Disk> {
     pub(crate) receipts: Receipts,
     pub(crate) sibling: SiblingQueue,
     pub(crate) consumers: Consumers,
+    pub(crate) readers: Readers,
     pub(crate) upkeep: Upkeep,
     pub(crate) quota: Quota,
     pub(crate) expiry: Expiry,

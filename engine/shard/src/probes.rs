@@ -112,16 +112,14 @@ impl Probes {
     }
 
     /// Lets a request wait until the connection of `holder` has answered or is gone. Returns whether
-    /// that is to be asked now; it has been asked already otherwise.
-    ///
-    /// # Errors
-    /// The request itself, when enough wait for this holder.
+    /// that is to be asked now; it has been asked already otherwise. None when enough wait for this
+    /// holder, and the request does not.
     pub(crate) fn wait(
         &mut self,
         now_ms: u64,
         holder: StreamKey,
         claimant: Claimant,
-    ) -> Result<bool, Claimant> {
+    ) -> Option<bool> {
         let connection = holder.connection;
         let asked = self.by_connection.contains_key(&connection);
         let time_out = self.time_outs.get(&connection);
@@ -134,11 +132,11 @@ impl Probes {
         });
         let same = probe.claimants.iter().filter(|(of, _)| *of == holder);
         if same.count() >= CLAIMANTS_MAX {
-            return Err(claimant);
+            return None;
         }
         self.waiting.insert(claimant.to, connection);
         probe.claimants.push((holder, claimant));
-        Ok(!asked)
+        Some(!asked)
     }
 
     /// A connection has said something.

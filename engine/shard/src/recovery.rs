@@ -22,6 +22,7 @@ use crate::held::Held;
 use crate::leaving::Leaving;
 use crate::partition::{AckLevel, Partition, PartitionSpec};
 use crate::quota::Quota;
+use crate::readers::Readers;
 use crate::receipts::Receipts;
 use crate::seats::SeatChanges;
 use crate::sibling::SiblingQueue;
@@ -201,6 +202,7 @@ impl<D: Disk> Partition<D> {
             waits: [false; 2],
             counts: Counts::default(),
             unsynced_counted: 0,
+            readers: Readers::default(),
             access: AccessTable::default(),
             turns: BTreeMap::new(),
             openers: BTreeMap::new(),

@@ -152,6 +152,8 @@ pub struct SubscriptionStats {
     pub name: String,
     /// Its type, as the command line writes it.
     pub kind: &'static str,
+    /// Whether it outlives its consumers.
+    pub durable: bool,
     /// Everything before is acknowledged.
     pub mark: Position,
     /// Entries below the high watermark that are not wholly acknowledged.

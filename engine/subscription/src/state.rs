@@ -12,7 +12,7 @@ use crate::producers::ProducerTable;
 use crate::record::{SiblingRecord, SubscriptionKind};
 use crate::snapshot;
 
-/// A durable subscription.
+/// A subscription: a durable one, unless it was made by [`Subscription::passing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     id: u64,
@@ -34,6 +34,18 @@ impl Subscription {
             kind,
             cursor,
         }
+    }
+
+    /// One that is no part of a partition's state, and ends with its last consumer. The caller keeps
+    /// its id apart from those of durable ones.
+    #[must_use]
+    pub fn passing(
+        id: u64,
+        name: SubscriptionName,
+        kind: SubscriptionKind,
+        position: Position,
+    ) -> Self {
+        Self::new(id, name, kind, Cursor::new(position))
     }
 
     /// Its id in this partition, never used twice.

@@ -14,6 +14,7 @@ use crate::error::ClientError;
 use crate::lookup::Lookup;
 use crate::pool::Pool;
 use crate::producer::ProducerBuilder;
+use crate::reader::ReaderBuilder;
 
 /// How long an operation may take, when nothing else is asked for.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,6 +103,11 @@ impl Client {
     /// Begins a consumer of a topic under the name of a subscription.
     pub fn consumer(&self, topic: &str, subscription: &str) -> ConsumerBuilder {
         ConsumerBuilder::new(Arc::clone(&self.shared), topic, subscription)
+    }
+
+    /// Begins a reader of a topic, which needs no subscription.
+    pub fn reader(&self, topic: &str) -> ReaderBuilder {
+        ReaderBuilder::new(Arc::clone(&self.shared), topic)
     }
 
     /// Topics, subscriptions and the broker's state.

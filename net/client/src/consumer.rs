@@ -140,6 +140,7 @@ pub struct Consumer {
     dead_letters: Option<DeadLetters>,
     auto_commit: Option<Arc<AutoCommit>>,
     kind: SubscriptionType,
+    durable: bool,
     negative_ack_delay: Duration,
     /// Whether acknowledgements are waited for.
     ack_timeout: bool,
@@ -356,6 +357,11 @@ impl Consumer {
     /// # Errors
     /// What the broker refuses; the last cause when the client's operation time-out is over.
     pub async fn seek(&self, to: SeekTo) -> Result<(), ClientError> {
+        if !self.durable {
+            return Err(ClientError::invalid(
+                "a subscription that is not kept cannot be moved: build another one where it is to begin",
+            ));
+        }
         if let SeekTo::Position(id) = to {
             self.partition(id.partition)?;
         }

@@ -33,6 +33,7 @@ mod message;
 mod partitions;
 mod pool;
 mod producer;
+mod reader;
 mod retrying;
 
 pub use admin::{Admin, TopicSpec};
@@ -48,4 +49,5 @@ pub use hulse_model::{
 pub use hulse_wire::{Access, AckLevel, StartFrom, SubscriptionType, json};
 pub use message::Message;
 pub use producer::{Producer, ProducerBuilder, SendHandle};
+pub use reader::{Reader, ReaderBuilder};
 pub use retrying::{Attempt, Reconsumed, RetryPolicy, RetryingConsumer};

@@ -194,12 +194,13 @@ impl ::flatbuffers::SimpleToVerifyInSlice for Access {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_START_FROM: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_START_FROM: u8 = 1;
+pub const ENUM_MAX_START_FROM: u8 = 2;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_START_FROM: [StartFrom; 2] = [
+pub const ENUM_VALUES_START_FROM: [StartFrom; 3] = [
   StartFrom::Earliest,
   StartFrom::Latest,
+  StartFrom::Position,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -209,18 +210,21 @@ pub struct StartFrom(pub u8);
 impl StartFrom {
   pub const Earliest: Self = Self(0);
   pub const Latest: Self = Self(1);
+  pub const Position: Self = Self(2);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 1;
+  pub const ENUM_MAX: u8 = 2;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::Earliest,
     Self::Latest,
+    Self::Position,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
     match self {
       Self::Earliest => Some("Earliest"),
       Self::Latest => Some("Latest"),
+      Self::Position => Some("Position"),
       _ => None,
     }
   }
@@ -2916,6 +2920,9 @@ impl<'a> Subscribe<'a> {
   pub const VT_PERMITS: ::flatbuffers::VOffsetT = 16;
   pub const VT_PRIORITY: ::flatbuffers::VOffsetT = 18;
   pub const VT_MEMBER: ::flatbuffers::VOffsetT = 20;
+  pub const VT_DURABLE: ::flatbuffers::VOffsetT = 22;
+  pub const VT_START_OFFSET: ::flatbuffers::VOffsetT = 24;
+  pub const VT_START_INDEX: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2927,12 +2934,15 @@ impl<'a> Subscribe<'a> {
     args: &'args SubscribeArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Subscribe<'bldr>> {
     let mut builder = SubscribeBuilder::new(_fbb);
+    builder.add_start_offset(args.start_offset);
     builder.add_member(args.member);
+    builder.add_start_index(args.start_index);
     builder.add_permits(args.permits);
     if let Some(x) = args.consumer { builder.add_consumer(x); }
     if let Some(x) = args.subscription { builder.add_subscription(x); }
     builder.add_partition(args.partition);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_durable(args.durable);
     builder.add_priority(args.priority);
     builder.add_start(args.start);
     builder.add_kind(args.kind);
@@ -3003,6 +3013,27 @@ impl<'a> Subscribe<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(Subscribe::VT_MEMBER, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn durable(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Subscribe::VT_DURABLE, Some(true)).unwrap()}
+  }
+  #[inline]
+  pub fn start_offset(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Subscribe::VT_START_OFFSET, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn start_index(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Subscribe::VT_START_INDEX, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Subscribe<'_> {
@@ -3020,6 +3051,9 @@ impl ::flatbuffers::Verifiable for Subscribe<'_> {
      .visit_field::<u32>("permits", Self::VT_PERMITS, false)?
      .visit_field::<u8>("priority", Self::VT_PRIORITY, false)?
      .visit_field::<u64>("member", Self::VT_MEMBER, false)?
+     .visit_field::<bool>("durable", Self::VT_DURABLE, false)?
+     .visit_field::<u64>("start_offset", Self::VT_START_OFFSET, false)?
+     .visit_field::<u32>("start_index", Self::VT_START_INDEX, false)?
      .finish();
     Ok(())
   }
@@ -3034,6 +3068,9 @@ pub struct SubscribeArgs<'a> {
     pub permits: u32,
     pub priority: u8,
     pub member: u64,
+    pub durable: bool,
+    pub start_offset: u64,
+    pub start_index: u32,
 }
 impl<'a> Default for SubscribeArgs<'a> {
   #[inline]
@@ -3048,6 +3085,9 @@ impl<'a> Default for SubscribeArgs<'a> {
       permits: 0,
       priority: 0,
       member: 0,
+      durable: true,
+      start_offset: 0,
+      start_index: 0,
     }
   }
 }
@@ -3094,6 +3134,18 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SubscribeBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u64>(Subscribe::VT_MEMBER, member, 0);
   }
   #[inline]
+  pub fn add_durable(&mut self, durable: bool) {
+    self.fbb_.push_slot::<bool>(Subscribe::VT_DURABLE, durable, true);
+  }
+  #[inline]
+  pub fn add_start_offset(&mut self, start_offset: u64) {
+    self.fbb_.push_slot::<u64>(Subscribe::VT_START_OFFSET, start_offset, 0);
+  }
+  #[inline]
+  pub fn add_start_index(&mut self, start_index: u32) {
+    self.fbb_.push_slot::<u32>(Subscribe::VT_START_INDEX, start_index, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SubscribeBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SubscribeBuilder {
@@ -3120,6 +3172,9 @@ impl ::core::fmt::Debug for Subscribe<'_> {
       ds.field("permits", &self.permits());
       ds.field("priority", &self.priority());
       ds.field("member", &self.member());
+      ds.field("durable", &self.durable());
+      ds.field("start_offset", &self.start_offset());
+      ds.field("start_index", &self.start_index());
       ds.finish()
   }
 }

@@ -224,11 +224,13 @@ impl Session {
             start: match subscribe.start {
                 hulse_wire::StartFrom::Earliest => StartFrom::Earliest,
                 hulse_wire::StartFrom::Latest => StartFrom::Latest,
+                hulse_wire::StartFrom::Position(position) => StartFrom::Position(position),
             },
             consumer,
             priority: subscribe.priority,
             member: (subscribe.member != 0).then_some(subscribe.member),
             permits: subscribe.permits,
+            durable: subscribe.durable,
         };
         self.handle_on(partition, to, correlation, command)
     }

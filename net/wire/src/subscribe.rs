@@ -47,20 +47,37 @@ impl SubscriptionType {
 
 /// Where a new subscription begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum StartFrom {
     /// At the oldest message that there is.
-    Earliest = 0,
+    Earliest,
     /// After the newest one.
-    Latest = 1,
+    Latest,
+    /// At this message, which is the first that it gets; at the oldest or after the newest one, when
+    /// it lies before or behind what there is.
+    Position(Position),
 }
 
 impl StartFrom {
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Self::Earliest),
-            1 => Some(Self::Latest),
-            _ => None,
+    const fn code(self) -> u8 {
+        match self {
+            Self::Earliest => 0,
+            Self::Latest => 1,
+            Self::Position(_) => 2,
+        }
+    }
+
+    fn read(table: &schema::Subscribe<'_>) -> Result<Self, Violation> {
+        match table.start().0 {
+            0 => Ok(Self::Earliest),
+            1 => Ok(Self::Latest),
+            2 => Ok(Self::Position(Position {
+                offset: Offset(table.start_offset()),
+                index: table.start_index(),
+            })),
+            code => Err(Violation::OutOfRange {
+                field: "start",
+                value: i128::from(code),
+            }),
         }
     }
 }
@@ -88,6 +105,10 @@ pub struct Subscribe<'a> {
     /// Of a failover subscription: who the consumer is, the same number on all partitions and over
     /// every stream, and no other consumer's; 0 when it does not say.
     pub member: u64,
+    /// Whether the subscription is kept when its consumers are gone. One that is not is known to the
+    /// broker's process alone: nothing of it is written, it keeps nothing from being removed, and its
+    /// name is of another kind than those of durable ones.
+    pub durable: bool,
 }
 
 impl<'a> Subscribe<'a> {
@@ -102,16 +123,23 @@ impl<'a> Subscribe<'a> {
         let topic = builder.create_string(&self.topic.to_string());
         let subscription = builder.create_string(self.subscription.as_str());
         let consumer = builder.create_string(self.consumer);
+        let place = match self.start {
+            StartFrom::Position(position) => position,
+            StartFrom::Earliest | StartFrom::Latest => Position::default(),
+        };
         let args = schema::SubscribeArgs {
             topic: Some(topic),
             partition: self.partition,
             subscription: Some(subscription),
             kind: schema::SubscriptionType(self.kind as u8),
-            start: schema::StartFrom(self.start as u8),
+            start: schema::StartFrom(self.start.code()),
             consumer: Some(consumer),
             permits: self.permits,
             priority: self.priority,
             member: self.member,
+            durable: self.durable,
+            start_offset: place.offset.0,
+            start_index: place.index,
         };
         let table = schema::Subscribe::create(builder, &args);
         builder.finish_minimal(table);
@@ -124,7 +152,7 @@ impl<'a> Subscribe<'a> {
     }
 
     fn read(table: &schema::Subscribe<'a>) -> Result<Self, Violation> {
-        let (kind, start) = (table.kind().0, table.start().0);
+        let kind = table.kind().0;
         let subscribe = Self {
             topic: name("topic", table.topic())?,
             partition: table.partition(),
@@ -133,14 +161,12 @@ impl<'a> Subscribe<'a> {
                 field: "kind",
                 value: i128::from(kind),
             })?,
-            start: StartFrom::from_code(start).ok_or(Violation::OutOfRange {
-                field: "start",
-                value: i128::from(start),
-            })?,
+            start: StartFrom::read(table)?,
             consumer: table.consumer().unwrap_or_default(),
             permits: table.permits(),
             priority: table.priority(),
             member: table.member(),
+            durable: table.durable(),
         };
         subscribe.check()?;
         Ok(subscribe)

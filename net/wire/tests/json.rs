@@ -19,6 +19,7 @@ fn subscription() -> SubscriptionDescription {
     SubscriptionDescription {
         name: "billing".into(),
         kind: "exclusive".into(),
+        durable: true,
         partition: -1,
         mark: "17.0".into(),
         backlog_entries: 3,

@@ -120,6 +120,7 @@ fn requests() -> Vec<(String, Vec<u8>)> {
                 permits: 100,
                 priority: 1,
                 member: 7,
+                durable: true,
             }),
         ),
         (1, 0, Request::Permits(Permits { messages: 50 })),

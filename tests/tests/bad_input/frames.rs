@@ -313,6 +313,7 @@ fn requests() -> Vec<RawFrame> {
         permits: 1,
         priority: 0,
         member: 0,
+        durable: true,
     };
     let ack = Ack {
         kind: AckKind::Individual,

@@ -8,10 +8,10 @@ mod outlet;
 mod pump;
 mod receipts;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use hulse_client::{Client, Consumer, StartFrom, SubscriptionType};
+use hulse_client::{Client, Consumer, MessageId, Position, StartFrom, SubscriptionType};
 
 use crate::cli::CommonFlags;
 use crate::client::{block_on, connect, unless_interrupted};
@@ -43,6 +43,9 @@ subscription; what is not comes again to its next consumer.
   --ack auto      acknowledge every --commit-interval, and before exit
   --ack none      acknowledge nothing: the next run gets the same messages
 
+Without -s it reads: from --from on, acknowledging nothing, beside all subscriptions, and the broker
+keeps nothing of it. A broker that is restarted in the middle costs nothing then, too.
+
 --count N writes exactly N messages and exits. --until-end notes how far the topic goes at the
 start, and exits when everything up to there has been written and acknowledged, be it by this
 consumer or by others of its subscription; on an empty topic at once. Without either it waits for
@@ -53,6 +56,7 @@ Examples:
   hulse consume orders -s billing
   hulse consume orders -s copy --until-end > orders.jsonl
   hulse consume orders -s workers --type shared
+  hulse consume orders --from latest
   hulse consume orders -s look --count 10 --ack none --json";
 
 /// Flags of `hulse consume`.
@@ -61,15 +65,17 @@ Examples:
 pub(crate) struct ConsumeArgs {
     /// Topic: `orders`, `persistent://tenant/namespace/orders`, or one partition, `orders-partition-0`
     topic: String,
-    /// Name under which progress is kept; made when it does not exist
+    /// Name under which progress is kept; made when it does not exist. Without it nothing is kept or
+    /// acknowledged, and others are not concerned
     #[arg(short, long, value_name = "SUBSCRIPTION")]
-    subscription: String,
+    subscription: Option<String>,
     /// How consumers of the subscription share its messages
     #[arg(long = "type", value_name = "TYPE", default_value = "exclusive")]
     kind: Kind,
-    /// Where a new subscription begins; one that exists goes on where it is
-    #[arg(long, value_name = "PLACE", default_value = "earliest")]
-    from: From,
+    /// Where a new subscription, or a reader without one, begins: earliest, latest, or the id of the
+    /// first message; a subscription that exists goes on where it is
+    #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = place)]
+    from: StartFrom,
     /// Exit after exactly so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -90,6 +96,31 @@ pub(crate) struct ConsumeArgs {
     /// Write the key and a TAB before each payload; nothing before the TAB when there is no key
     #[arg(long)]
     keys: bool,
+}
+
+/// A name that no other reader has.
+fn reader_name() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.map_or(0, |since| since.as_nanos());
+    format!("reader-{}-{nanos}", std::process::id())
+}
+
+/// A place in a topic.
+fn place(text: &str) -> Result<StartFrom, String> {
+    match text {
+        "earliest" => Ok(StartFrom::Earliest),
+        "latest" => Ok(StartFrom::Latest),
+        id => {
+            let id: MessageId = id.parse().map_err(|_| {
+                "a place is earliest, latest or the id of a message, term:offset:partition:index"
+                    .to_owned()
+            })?;
+            Ok(StartFrom::Position(Position {
+                offset: id.offset,
+                index: u32::try_from(id.index).unwrap_or(0),
+            }))
+        }
+    }
 }
 
 /// How consumers of a subscription share its messages.
@@ -113,14 +144,6 @@ impl Kind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum From {
-    /// The oldest message that there is
-    Earliest,
-    /// After the newest message
-    Latest,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Ack {
     /// What has been written, with receipts
     Receipt,
@@ -140,6 +163,11 @@ pub(crate) fn run(args: &ConsumeArgs, common: &CommonFlags) -> Outcome {
         return Err(Failure::usage(
             "--until-end on a shared subscription ends when all is acknowledged, which --ack none \
              never does; use --count",
+        ));
+    }
+    if args.subscription.is_none() && args.kind != Kind::Exclusive {
+        return Err(Failure::usage(
+            "--type says how a subscription is shared: name one with --subscription",
         ));
     }
     let settings = common.client_settings()?;
@@ -180,15 +208,16 @@ async fn subscribe(
     args: &ConsumeArgs,
     kind: SubscriptionType,
 ) -> Result<Consumer, Failure> {
-    let start = match args.from {
-        From::Earliest => StartFrom::Earliest,
-        From::Latest => StartFrom::Latest,
-    };
     let name = format!("hulse-{}", std::process::id());
+    let subscription = match &args.subscription {
+        Some(subscription) => subscription.clone(),
+        None => reader_name(),
+    };
     let mut consumer = client
-        .consumer(&args.topic, &args.subscription)
+        .consumer(&args.topic, &subscription)
+        .durable(args.subscription.is_some())
         .subscription_type(kind)
-        .start(start)
+        .start(args.from)
         .name(&name)
         .skip_seen(true);
     if let (true, Some(count)) = (args.kind.is_shared(), args.count) {
@@ -206,8 +235,7 @@ async fn subscribe(
         subscribed = &mut subscribed => subscribed,
         () = tokio::time::sleep(NOTICE_AFTER) => {
             eprintln!(
-                "hulse: still subscribing; perhaps another consumer has the subscription `{}`",
-                args.subscription
+                "hulse: still subscribing; perhaps another consumer has the subscription `{subscription}`"
             );
             subscribed.await
         }
@@ -226,6 +254,9 @@ impl ConsumeArgs {
     }
 
     fn acknowledging(&self) -> Acknowledging {
+        if self.subscription.is_none() {
+            return Acknowledging::Nothing;
+        }
         match self.ack {
             Ack::Receipt => Acknowledging::WhatIsWritten,
             Ack::Auto => Acknowledging::ByItself,

@@ -65,6 +65,9 @@ pub(crate) struct ProduceArgs {
     /// Lines of different keys go in batches of their own
     #[arg(long, value_name = "C")]
     key_separator: Option<char>,
+    /// Whether other producers may publish at the same time
+    #[arg(long, value_name = "HOW", default_value = "shared")]
+    access: AccessMode,
     /// Deliver each message so long after it was sent, and not before: 250ms, 90s, 15m, 2h, 7d. Shared
     /// and key-shared subscriptions wait for it; the others get everything at once, in order
     #[arg(long, value_name = "D", value_parser = delay, conflicts_with = "deliver_at")]
@@ -73,9 +76,6 @@ pub(crate) struct ProduceArgs {
     /// 1970
     #[arg(long, value_name = "TIME", value_parser = time)]
     deliver_at: Option<u64>,
-    /// Whether other producers may publish at the same time
-    #[arg(long, value_name = "HOW", default_value = "shared")]
-    access: AccessMode,
 }
 
 impl ProduceArgs {

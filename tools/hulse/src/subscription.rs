@@ -170,7 +170,10 @@ pub(crate) fn text<'a>(
         rows.add_row([
             one.name.clone(),
             one.partition.to_string(),
-            one.kind.clone(),
+            match one.durable {
+                true => one.kind.clone(),
+                false => format!("{}, not kept", one.kind),
+            },
             one.mark.clone(),
             format!("{} entries", one.backlog_entries),
             one.acknowledged_ranges.to_string(),

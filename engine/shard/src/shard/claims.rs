@@ -83,11 +83,11 @@ impl<D: Disk> Shard<D> {
                     return Err(refusal);
                 }
                 match self.probes.wait(clock.monotonic_ms, holder, claimant) {
-                    Ok(false) => {}
-                    Ok(true) => fx.push(Effect::Probe {
+                    Some(false) => {}
+                    Some(true) => fx.push(Effect::Probe {
                         connection: holder.connection,
                     }),
-                    Err(_) => return Err(refusal),
+                    None => return Err(refusal),
                 }
                 Role::Claimant
             }

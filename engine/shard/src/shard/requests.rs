@@ -84,6 +84,7 @@ impl<D: Disk> Shard<D> {
                 priority,
                 member,
                 permits,
+                durable,
             } if opens => Opening::Consumer(Subscribing {
                 subscription,
                 kind,
@@ -92,6 +93,7 @@ impl<D: Disk> Shard<D> {
                 priority,
                 member,
                 permits,
+                durable,
             }),
             Command::SeekSubscription {
                 subscription,

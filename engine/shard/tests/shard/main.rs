@@ -26,6 +26,7 @@ mod policies;
 mod power;
 mod producers;
 mod random;
+mod readers;
 mod requests;
 mod retyping;
 mod rim;

@@ -134,6 +134,7 @@ impl Sent {
                         StartFrom::Earliest
                     },
                     consumer: "world".to_owned(),
+                    durable: true,
                     priority: 0,
                     member: None,
                     permits: *permits,

@@ -162,6 +162,7 @@ pub(crate) fn subscribe_as(
         priority: 0,
         member: None,
         permits,
+        durable: true,
     }
 }
 

@@ -335,6 +335,7 @@ fn a_damaged_snapshot_is_not_relied_on() {
             priority: 0,
             member: None,
             permits: 0,
+            durable: true,
         };
         rim.ask_on(key(7, 1), command);
         rim.disconnect(7);

@@ -42,6 +42,7 @@ pub struct ConsumerBuilder {
     subscription: String,
     kind: SubscriptionType,
     start: StartFrom,
+    durable: bool,
     name: String,
     queue: QueueLimits,
     skip_seen: Option<bool>,
@@ -71,6 +72,7 @@ impl ConsumerBuilder {
             subscription: subscription.to_owned(),
             kind: SubscriptionType::Exclusive,
             start: StartFrom::Earliest,
+            durable: true,
             name: String::new(),
             queue: QueueLimits {
                 messages: QUEUE_MESSAGES,
@@ -95,6 +97,18 @@ impl ConsumerBuilder {
     /// One that exists goes on where it is.
     pub const fn start(mut self, start: StartFrom) -> Self {
         self.start = start;
+        self
+    }
+
+    /// Whether the broker keeps the subscription, which it does unless told otherwise.
+    ///
+    /// One that is not kept is known to the broker's process alone, ends with its last consumer, and
+    /// holds back nothing that retention removes. Its name has nothing to do with the names of those
+    /// that are kept. When the connection is lost, or the broker restarts, the consumer begins anew
+    /// behind the last message that it handed out, whatever was acknowledged; it cannot be moved. A
+    /// [`Reader`](crate::Reader) is such a consumer that acknowledges nothing.
+    pub const fn durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
         self
     }
 
@@ -272,6 +286,7 @@ impl ConsumerBuilder {
             subscription: subscription_name(&self.subscription)?,
             kind: self.kind,
             start: self.start,
+            durable: self.durable,
             consumer: self.name,
             priority: self.priority,
             member: rand::random_range(1..=u64::MAX),
@@ -297,6 +312,11 @@ impl ConsumerBuilder {
             }
         };
         let numbers: Vec<i32> = places.all().iter().map(|place| place.partition).collect();
+        if matches!(settings.start, StartFrom::Position(_)) && numbers.len() > 1 {
+            return Err(ClientError::invalid(
+                "a place is one of a single partition: name the partition, or begin at either end",
+            ));
+        }
         let active = ActivePartitions::new(settings.kind, &numbers);
         let inbox = Arc::new(SharedInbox::new(Inbox::new(
             &numbers, self.queue, skip_seen,
@@ -362,6 +382,7 @@ impl ConsumerBuilder {
             dead_letters,
             auto_commit,
             kind: settings.kind,
+            durable: settings.durable,
             negative_ack_delay: settings.negative_ack_delay,
             ack_timeout: settings.ack_timeout.is_some(),
         })

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hulse_model::{SubscriptionName, TopicName};
+use hulse_model::{Position, SubscriptionName, TopicName};
 use hulse_wire::{Permits, Request, Seek, SeekTo, StartFrom, Subscribed, SubscriptionType};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) subscription: SubscriptionName,
     pub(crate) kind: SubscriptionType,
     pub(crate) start: StartFrom,
+    pub(crate) durable: bool,
     pub(crate) consumer: String,
     pub(crate) priority: u8,
     /// Who the consumer is, on all partitions: a random number.
@@ -145,6 +146,23 @@ impl PartitionConsumer {
     pub(super) fn follow(&self, address: &str) {
         let mut state = self.state();
         state.places = state.places.moved(self.partition, address);
+    }
+
+    /// Where to subscribe from. A subscription that was not kept goes on behind the last message
+    /// that was handed out, or where it was when it was made.
+    pub(super) fn start(&self) -> StartFrom {
+        let mark = self.state().marks.map(|marks| marks.mark);
+        if self.settings.durable {
+            return self.settings.start;
+        }
+        let newest = self.inbox.lock().handed_out(self.lane);
+        let behind = newest.map(|newest| Position {
+            index: newest.index.saturating_add(1),
+            ..newest
+        });
+        behind
+            .or(mark)
+            .map_or(self.settings.start, StartFrom::Position)
     }
 
     /// What the broker said at the first subscription.

@@ -13,6 +13,7 @@ mod consuming;
 mod hostile;
 mod moving;
 mod producing;
+mod reading;
 mod recovering;
 mod redelivering;
 mod sharing;

@@ -243,6 +243,7 @@ fn subscription(
     SubscriptionDescription {
         name: stats.name.clone(),
         kind: stats.kind.to_owned(),
+        durable: stats.durable,
         partition,
         mark: stats.mark.to_string(),
         backlog_entries: stats.backlog_entries,

@@ -28,6 +28,8 @@ pub struct SubscriptionDescription {
     pub name: String,
     /// How it shares its messages: `exclusive`, `failover`, `shared` or `key-shared`.
     pub kind: String,
+    /// Whether it outlives its consumers: a reader's does not.
+    pub durable: bool,
     /// The partition's number within the topic; -1 for a topic without partitions.
     pub partition: i32,
     /// Everything before it is acknowledged, written `offset.index`.

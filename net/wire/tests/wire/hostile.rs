@@ -299,8 +299,8 @@ fn fields_that_break_a_rule_refuse_the_request_and_not_the_connection() {
             Status::InvalidArgument,
         ),
         (
-            subscribe(|_, args| args.start = schema::StartFrom(2)),
-            range("start", 2),
+            subscribe(|_, args| args.start = schema::StartFrom(3)),
+            range("start", 3),
             Status::InvalidArgument,
         ),
         (

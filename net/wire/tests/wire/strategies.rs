@@ -121,14 +121,29 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
         partition(),
         subscription(),
         prop::sample::select(kinds.to_vec()),
-        prop::sample::select(vec![StartFrom::Earliest, StartFrom::Latest]),
+        prop_oneof![
+            Just(StartFrom::Earliest),
+            Just(StartFrom::Latest),
+            (offset(), any::<u32>())
+                .prop_map(|(offset, index)| StartFrom::Position(Position { offset, index })),
+        ],
         text(),
         0..=CONSUMER_PERMITS_MAX,
         any::<u8>(),
-        any::<u64>(),
+        (any::<u64>(), any::<bool>()),
     )
         .prop_map(
-            |(topic, partition, subscription, kind, start, consumer, permits, priority, member)| {
+            |(
+                topic,
+                partition,
+                subscription,
+                kind,
+                start,
+                consumer,
+                permits,
+                priority,
+                (member, durable),
+            )| {
                 Subscribe {
                     topic,
                     partition,
@@ -139,6 +154,7 @@ fn subscribe() -> impl Strategy<Value = Subscribe<'static>> {
                     permits,
                     priority,
                     member,
+                    durable,
                 }
             },
         )

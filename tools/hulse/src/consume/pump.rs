@@ -220,7 +220,7 @@ impl<'a> Pump<'a> {
             for one in list
                 .subscriptions
                 .iter()
-                .filter(|one| one.name == self.args.subscription)
+                .filter(|one| one.durable && Some(&one.name) == self.args.subscription.as_ref())
             {
                 ends.stands(one);
             }

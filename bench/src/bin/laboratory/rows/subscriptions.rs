@@ -126,6 +126,7 @@ fn subscribe(
         permits,
         priority: 0,
         member: 0,
+        durable: true,
     });
     talk.say(stream, 1, &request)
 }

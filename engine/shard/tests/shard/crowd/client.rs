@@ -154,6 +154,7 @@ impl Client {
             kind: KINDS[self.subscription],
             start: StartFrom::Earliest,
             consumer: name,
+            durable: true,
             priority: self.priority,
             member: None,
             permits,
