@@ -146,6 +146,7 @@ fn a_group_goes_to_and_fro_under_load_and_through_kills() {
     let mut broker = Broker::start_with(2, &["--balance", "off"]);
     let runtime = Runtime::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
+    let _ = Hulse::to(&broker, "topic create flow").done();
     let flow = produce(&runtime, &broker, "flow".to_owned(), &stop);
     let beside: Vec<_> = (0..BESIDE)
         .map(|n| produce(&runtime, &broker, format!("beside-{n}"), &stop))
