@@ -22,6 +22,7 @@ fn reader(name: &str, kind: SubscriptionKind, start: StartFrom) -> Command<'stat
         start,
         consumer: "reader".to_owned(),
         priority: 0,
+        member: None,
         permits: 100,
         durable: false,
     }
