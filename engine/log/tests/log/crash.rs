@@ -48,7 +48,7 @@ fn script(disk: &SimDisk, known: &mut Known) -> Result<(), Stopped> {
         &mut store,
         known,
         2,
-        &[(4, 3_000), (3, 100), (2, 20_000), (1, 30)],
+        &[(4, 3_000), (3, 100), (2, 70_000), (1, 30)],
     )?;
     fall_idle(&mut store, known)?;
     rounds(&mut store, known, 2, &[(2, 4_000)])?;

@@ -56,7 +56,7 @@ impl Run {
 
     fn append(&mut self) {
         let bytes = match self.rng.below(20) {
-            0 => 40_000,
+            0 => 70_000,
             1..4 => 3_000,
             _ => usize::try_from(self.rng.below(400)).unwrap(),
         };

@@ -97,7 +97,7 @@ fn a_failed_write_of_a_large_entry_refuses_it_and_poisons() {
     let log = &mut store.entries;
     append_synced(log, 5);
     // There is room for it: the one before has made the log ask for larger segments.
-    append(log, Term(1), &draft(&payload(5, 30_000), 1)).unwrap();
+    append(log, Term(1), &draft(&payload(5, 300_000), 1)).unwrap();
     append(log, Term(1), &draft(&payload(6, 100), 1)).unwrap();
     assert_eq!(
         log.written(),
@@ -107,7 +107,7 @@ fn a_failed_write_of_a_large_entry_refuses_it_and_poisons() {
     log.sync().unwrap();
     append(log, Term(1), &draft(&payload(7, 100), 1)).unwrap();
     disk.inject(Fault::Write);
-    let large = payload(8, 20_000);
+    let large = payload(8, 80_000);
     assert!(matches!(
         log.append(Term(1), &draft(&large, 1)),
         Err(AppendError::Poisoned { .. })

@@ -209,12 +209,13 @@ impl Consumer {
                 let busy = [
                     Status::ConsumerBusy,
                     Status::DiskFull,
-                    // The partition is changing its core.
+                    // The partition is changing its core, or the broker was stopped while the
+                    // request waited for its turn.
                     Status::NotReady,
+                    // The request waited while the partition changed its core.
+                    Status::NotPrimary,
                     Status::OverLimit,
                     Status::StorageFailed,
-                    // It waited for its turn when the broker was stopped.
-                    Status::NotReady,
                 ];
                 assert!(busy.contains(&refusal.status), "{refusal:?}");
                 self.state = State::Away;

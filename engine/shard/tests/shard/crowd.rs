@@ -116,11 +116,12 @@ fn narrow_at_memory_with_killed_processes() {
 /// The same seeds pass without a fault.
 #[test]
 fn the_account_finds_faults() {
-    let comes_again = ["comes again", "the mark stays"];
-    let waits = ["waits for it", "all of them wait for it"];
-    let forgets = ["the mark stays", "two batches"];
-    let gone = ["which is gone", "waits for it"];
-    let stranger = ["permits", "not active"];
+    let comes_again: &[&str] = &["comes again", "the mark stays"];
+    let waits: &[&str] = &["waits for it", "all of them wait for it"];
+    let forgets: &[&str] = &["the mark stays", "two batches", "comes again"];
+    let gone: &[&str] = &["which is gone", "waits for it"];
+    // A stray entry costs one consumer permits and leaves another without what it was promised.
+    let stranger: &[&str] = &["permits", "not active", "wait for it"];
     let faults = [
         (Fault::Acknowledgements, comes_again),
         (Fault::Permits, waits),

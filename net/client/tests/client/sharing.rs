@@ -61,14 +61,17 @@ async fn a_failover_consumer_learns_when_it_is_active_and_drops_what_another_get
     assert_eq!(receive(&consumer, 1).await, [pair("1:2:-1:0", "x")]);
     active(&mut peer, stream, false).await;
     assert!(within(consumer.active_changed(&[-1])).await.is_empty());
-    // What it has handed out it may still acknowledge.
+    // What it has handed out is another's by now, and nothing is sent of it.
     consumer.acknowledge(&id(2, 0)).unwrap();
-    assert_eq!(ack(&mut peer).await.2, [range(2, 0, 0)]);
-    // The other one has done with entry 3 and gone.
+    let refused = within(consumer.acknowledge_with_receipt(&id(2, 0))).await;
+    assert!(matches!(refused, Err(ClientError::NotActive { .. })));
+    // The other one has done with entries 2 and 3, and gone.
     active(&mut peer, stream, true).await;
     peer.deliver_again(stream, &entry(1, 4, &["x"]), &[], 1)
         .await;
     assert_eq!(receive(&consumer, 1).await, [pair("1:4:-1:0", "x")]);
+    consumer.acknowledge(&id(4, 0)).unwrap();
+    assert_eq!(ack(&mut peer).await.2, [range(4, 0, 0)]);
     // Without a stream nothing can come.
     drop(peer);
     assert!(within(consumer.active_changed(&[-1])).await.is_empty());

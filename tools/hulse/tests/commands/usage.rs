@@ -47,7 +47,7 @@ fn what_cannot_be_meant_is_exit_two() {
         &[],
         &["bake"],
         &["produce"],
-        &["consume", "t"],
+        &["consume", "t", "--from", "soon"],
         &["consume", "t", "-s", "s", "--count", "0"],
         &[
             "consume",
