@@ -6,10 +6,11 @@ use hulse_model::batch::Message;
 use hulse_model::limits::{BEACON_INTERVAL_MS, BEACON_TIMEOUT_MS};
 use hulse_model::{Offset, PartitionId, Policy, PolicyChange, Position, Status, Term};
 use hulse_wire::{
-    Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic, Deliver, ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, Last, LastMessage, LastStored, Located, Lookup, OpenProducer, Access, Moving,
-    PROTOCOL_VERSION, PartitionPlace, Permits, Produce, ProducerOpened, Receipt, Receipts,
-    Redeliver, Reply, Request, Seek, SeekTo, StartFrom, Subscribe, Subscribed, SubscriptionRef,
-    SubscriptionType, Tenancy, Welcome, decode_frame,
+    Access, Ack, AckKind, AckLevel, AckRange, Active, Admin, AdminDone, Beacons, CreateTopic,
+    Deliver, ErrorReply, FRAME_HEADER_BYTES, Hello, Kind, Last, LastMessage, LastStored, Located,
+    Lookup, Moving, OpenProducer, PROTOCOL_VERSION, PartitionPlace, Permits, Produce,
+    ProducerOpened, Receipt, Receipts, Redeliver, Reply, Request, Seek, SeekTo, StartFrom,
+    Subscribe, Subscribed, SubscriptionRef, SubscriptionType, Tenancy, Welcome, decode_frame,
 };
 
 use crate::Seed;
